@@ -1,0 +1,3 @@
+//! The private half.
+
+pub mod predictor;
