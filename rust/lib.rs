@@ -1,11 +1,18 @@
 //! zodc: differentially private condensation of clinical cohorts by zeroth-order optimisation.
 //!
-//! Data flow one way: [`schema`] → [`privacy`] → [`learner`] → [`zeroth_order`] → `condense` → `release` → Python.
-//! Patients' rows live in [`privacy`] alone; everything else sees only what left it through
-//! clip → integer lattice → exact integer sum → exactly sampled noise.
+//! Data flow one way: [`schema`] → [`marginals`] → [`privacy`] → [`learner`] → [`zeroth_order`] →
+//! [`condense`] → Python. Patients' rows live in [`privacy`] alone; everything else sees only what left
+//! it through clip → integer lattice → exact integer sum → exactly sampled noise.
 
+pub mod condense;
 pub mod error;
 pub mod learner;
+pub mod marginals;
 pub mod privacy;
+#[cfg(feature = "python")]
+#[allow(missing_docs)] // documented in `_zodc.pyi`, where Python readers look
+pub mod python;
+pub mod schema;
+pub mod zeroth_order;
 
 pub use error::{Error, Result};

@@ -1,7 +1,18 @@
-//! The private half.
+//! The private half: one room that holds the patients' rows, with two exits.
+//!
+//! [`histogram`] answers with noisy counts, [`answer`] with the noisy sum of a round; both end in
+//! [`mechanism`]. A reviewer of the guarantee reads this folder: [`plan`] fixes and charges the noise
+//! before data are read, [`cohort`] lets through only what was planned, [`scoring`] is all the
+//! arithmetic on patients' values, [`noise`] draws exactly, [`accountant`] says what it costs.
 
 pub mod accountant;
+pub mod answer;
 pub mod calibration;
+pub mod cohort;
 pub mod event;
+pub mod histogram;
+pub mod mechanism;
 pub mod noise;
+pub mod plan;
 pub mod predictor;
+pub mod scoring;

@@ -75,6 +75,29 @@ impl NoiseSource {
         }
     }
 
+    /// Fresh words for a whole sample at once; the caller drops them after use.
+    ///
+    /// # Errors
+    /// [`Error::Entropy`] if the generator fails.
+    pub fn fill(&mut self, words: &mut [u32]) -> Result<()> {
+        match self {
+            Self::OperatingSystem => {
+                let mut bytes = vec![0_u8; words.len() * 4];
+                getrandom::fill(&mut bytes).map_err(|_| Error::Entropy)?;
+                for (word, b) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+                    *word = u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+                }
+                Ok(())
+            }
+            Self::SeededForTests(generator) => {
+                words.iter_mut().for_each(|word| *word = generator.next_u32());
+                Ok(())
+            }
+            #[cfg(test)]
+            Self::Broken => Err(Error::Entropy),
+        }
+    }
+
     /// Uniform integer in `0..bound`, exactly: words in the incomplete last block are rejected.
     fn below(&mut self, bound: u64) -> Result<u64> {
         // 2^64 mod bound; the words from there up are a whole number of blocks.

@@ -1,0 +1,231 @@
+//! The loop: propose → fit → answer → update. The one place that uses every room.
+//!
+//! A [`Respondent`] answers a round: the private cohort with clip and noise, a public
+//! pseudo-population exactly. The loop is the same.
+
+pub mod population;
+pub mod start;
+
+use crate::error::{Error, Result};
+use self::population::Population;
+use crate::learner::{Design, Labels, Learner, Scratch};
+use crate::marginals::codec::Codec;
+use crate::privacy::answer::Round;
+use crate::privacy::cohort::PrivateCohort;
+use crate::privacy::predictor::{Predictor, TimeGrid};
+use crate::privacy::scoring::Candidate;
+use crate::zeroth_order::ZerothOrder;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Outcomes of the synthetic rows that stay fixed while the latents move.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case")]
+pub enum FixedOutcome {
+    /// Class codes.
+    Classes {
+        /// One per row.
+        codes: Vec<u32>,
+        /// Number of classes in the schema.
+        n_classes: usize,
+    },
+    /// Whether each row is an event; its time is a latent.
+    Events {
+        /// One per row.
+        event: Vec<bool>,
+    },
+}
+
+impl FixedOutcome {
+    /// Number of synthetic rows.
+    pub fn n_rows(&self) -> usize {
+        match self {
+            Self::Classes { codes, .. } => codes.len(),
+            Self::Events { event } => event.len(),
+        }
+    }
+}
+
+/// A learner with its weight in the objective.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Weighted {
+    /// Above 0.
+    pub weight: f64,
+    /// Native learner.
+    pub learner: Learner,
+}
+
+/// What stays the same over the rounds.
+#[derive(Clone, Copy)]
+pub struct Problem<'a> {
+    /// Public decoder.
+    pub codec: &'a Codec,
+    /// Grid of the baseline hazard, for survival.
+    pub grid: Option<&'a TimeGrid>,
+    /// Mixture of learners.
+    pub learners: &'a [Weighted],
+    /// Labels or events of the synthetic rows.
+    pub outcome: &'a FixedOutcome,
+}
+
+/// Who answers a round.
+pub trait Respondent {
+    /// Sums (or means) over patients of the loss differences, one per direction.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when `cancel` is set; for a private cohort also when the plan is spent.
+    fn answer(
+        &mut self,
+        problem: &Problem<'_>,
+        candidates: &[Candidate],
+        clip_norm: f64,
+        cancel: &AtomicBool,
+    ) -> Result<Vec<f64>>;
+}
+
+impl Respondent for PrivateCohort {
+    fn answer(
+        &mut self,
+        problem: &Problem<'_>,
+        candidates: &[Candidate],
+        clip_norm: f64,
+        cancel: &AtomicBool,
+    ) -> Result<Vec<f64>> {
+        let Problem { codec, grid, .. } = *problem;
+        PrivateCohort::answer(self, &Round { candidates, codec, grid, clip_norm }, cancel)
+    }
+}
+
+/// Memory of one thread: nothing is allocated inside a candidate but the fitted model itself.
+#[derive(Default)]
+struct Workspace {
+    latents: Vec<f64>,
+    cells: Vec<f64>,
+    x: Vec<f64>,
+    time: Vec<f64>,
+    fit: Scratch,
+}
+
+impl Problem<'_> {
+    /// Fits every learner of the mixture on the decoded rows.
+    ///
+    /// # Errors
+    /// [`Error::Fit`] when a learner refuses the rows.
+    pub fn fit(&self, latents: &[f64]) -> Result<Candidate> {
+        let mut workspace = Workspace { latents: latents.to_vec(), ..Workspace::default() };
+        self.fit_in(&mut workspace, None)
+    }
+
+    fn fit_in(&self, workspace: &mut Workspace, warm: Option<&Candidate>) -> Result<Candidate> {
+        let Workspace { latents, cells, x, time, fit } = workspace;
+        self.decode(latents, cells, x, time);
+        let labels = match (self.outcome, self.grid) {
+            (FixedOutcome::Classes { codes, n_classes }, _) => {
+                Labels::Classes { codes, n_classes: *n_classes }
+            }
+            (FixedOutcome::Events { event }, Some(grid)) => Labels::Survival { time, event, grid },
+            (FixedOutcome::Events { .. }, None) => {
+                return Err(Error::Fit { reason: "survival rows without a time grid" });
+            }
+        };
+        let design = Design { x, n_features: self.codec.width(), labels };
+        let fit_one = |(i, weighted): (usize, &Weighted)| {
+            let start = warm.map(|candidate| &candidate[i].1);
+            Ok((weighted.weight, weighted.learner.fit(&design, start, fit)?))
+        };
+        self.learners.iter().enumerate().map(fit_one).collect()
+    }
+
+    fn decode(&self, latents: &[f64], cells: &mut Vec<f64>, x: &mut Vec<f64>, time: &mut Vec<f64>) {
+        let (n_latents, width) = (self.codec.n_latents(), self.codec.width());
+        let n_rows = latents.len() / n_latents;
+        cells.resize(self.codec.n_columns(), 0.0);
+        x.resize(n_rows * width, 0.0);
+        time.clear();
+        for (row, (s, out)) in latents.chunks_exact(n_latents).zip(x.chunks_exact_mut(width)).enumerate() {
+            self.codec.decode_row(s, cells);
+            self.codec.encode_row(cells, out);
+            if let FixedOutcome::Events { event } = self.outcome {
+                time.extend(self.codec.decode_time(s, event[row]));
+            }
+        }
+    }
+
+    /// All candidates of the current round, fitted in parallel from the unperturbed fit.
+    fn candidates(&self, search: &ZerothOrder, cancel: &AtomicBool) -> Result<Vec<Candidate>> {
+        let warm = self.fit(search.latents())?;
+        (0..search.n_candidates())
+            .into_par_iter()
+            .map_init(Workspace::default, |workspace, index| {
+                if cancel.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                search.candidate(index, &mut workspace.latents);
+                self.fit_in(workspace, Some(&warm))
+            })
+            .collect()
+    }
+}
+
+/// Runs `rounds` rounds; `progress` hears the number done, a public number.
+///
+/// Returns the root mean square of each round's answers, for the public trace.
+///
+/// # Errors
+/// Those of the respondent and of the learners.
+pub fn run(
+    problem: &Problem<'_>,
+    search: &mut ZerothOrder,
+    respondent: &mut impl Respondent,
+    rounds: u64,
+    cancel: &AtomicBool,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<f64>> {
+    let mut trace = Vec::with_capacity(rounds as usize);
+    for _ in 0..rounds {
+        let candidates = problem.candidates(search, cancel)?;
+        let answers = respondent.answer(problem, &candidates, search.clip_norm(), cancel)?;
+        search.update(&answers)?;
+        trace.push((answers.iter().map(|a| a * a).sum::<f64>() / answers.len() as f64).sqrt());
+        progress(search.round());
+    }
+    Ok(trace)
+}
+
+/// Runs `rounds` free rounds on a pseudo-population and keeps the latents with the lowest mean loss
+/// seen at the start and after every `every` rounds: choosing is free here, no patient is asked.
+///
+/// Returns the best latents and the mean losses that were compared.
+///
+/// # Errors
+/// Those of the learners, and [`Error::Interrupted`].
+pub fn run_public(
+    problem: &Problem<'_>,
+    search: &mut ZerothOrder,
+    population: &mut Population,
+    (rounds, every): (u64, u64),
+    cancel: &AtomicBool,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(Vec<f64>, Vec<f64>)> {
+    let mut losses = Vec::new();
+    let mut best = (f64::INFINITY, search.latents().to_vec());
+    loop {
+        let candidate = [problem.fit(search.latents())?];
+        let loss = population.mean_losses(problem, &candidate, cancel)?[0];
+        losses.push(loss);
+        if loss < best.0 {
+            best = (loss, search.latents().to_vec());
+        }
+        if search.round() >= rounds {
+            return Ok((best.1, losses));
+        }
+        let next = every.clamp(1, rounds - search.round());
+        run(problem, search, population, next, cancel, progress)?;
+    }
+}
+
+/// A model's prediction used as a teacher: the mixture's first model.
+pub fn teacher(candidate: &Candidate) -> Result<&Predictor> {
+    candidate.first().map(|(_, model)| model).ok_or(Error::Fit { reason: "no learner was given" })
+}

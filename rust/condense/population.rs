@@ -1,0 +1,234 @@
+//! A public pseudo-population: drawn from the noisy marginals, labelled by the teacher.
+//! It answers a round exactly, as often as one likes: post-processing of what the private half said.
+
+use super::{Problem, Respondent};
+use crate::error::{Error, Result};
+use crate::marginals::codec::Codec;
+use crate::marginals::{Marginals, OutcomeMarginal};
+use crate::privacy::predictor::{Hazard, Predictor, TimeGrid};
+use crate::privacy::scoring::{BLOCK, BlockOutcome, Candidate, ScoringPack, leaf};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Outcomes of the pseudo-patients.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PseudoOutcome {
+    /// Class probabilities by the teacher, `n_rows × n_classes`.
+    Probabilities(Vec<f64>, usize),
+    /// Times and events (0 or 1) drawn from the teacher's hazard and the noisy censoring.
+    Survival(Vec<f64>, Vec<f64>),
+}
+
+/// Pseudo-patients: rows of latents, decoded cells and outcomes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Population {
+    /// `n_rows × n_latents`.
+    pub latents: Vec<f64>,
+    /// `n_rows × n_columns` canonical cells; NaN where missing.
+    pub cells: Vec<f64>,
+    /// One outcome per row.
+    pub outcome: PseudoOutcome,
+    /// `n_blocks × BLOCK × width`, zero-padded.
+    x: Vec<f64>,
+    n_rows: usize,
+}
+
+impl Population {
+    /// Draws `n_rows` pseudo-patients; `seed` is public.
+    ///
+    /// # Errors
+    /// [`Error::Fit`] when the teacher is of another task than the marginals.
+    pub fn draw(
+        codec: &Codec,
+        marginals: &Marginals,
+        grid: Option<&TimeGrid>,
+        teacher: &Predictor,
+        n_rows: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
+        let (width, n_latents, n_columns) = (codec.width(), codec.n_latents(), codec.n_columns());
+        let latents: Vec<f64> = (0..n_rows * n_latents).map(|_| generator.random()).collect();
+        let mut cells = vec![0.0; n_rows * n_columns];
+        let mut x = vec![0.0; n_rows.div_ceil(BLOCK) * BLOCK * width];
+        let rows = latents.chunks_exact(n_latents).zip(cells.chunks_exact_mut(n_columns));
+        for ((s, cell), out) in rows.zip(x.chunks_exact_mut(width)) {
+            codec.decode_row(s, cell);
+            codec.encode_row(cell, out);
+        }
+        let rows = x.chunks_exact(width).take(n_rows);
+        let outcome = match (&marginals.outcome, teacher, grid) {
+            (OutcomeMarginal::Classes { weights }, Predictor::Linear(_) | Predictor::Tree(_), _) => {
+                let n_classes = weights.len();
+                let all = rows.flat_map(|row| probabilities(teacher, row, n_classes)).collect();
+                PseudoOutcome::Probabilities(all, n_classes)
+            }
+            (OutcomeMarginal::Survival { .. }, Predictor::Hazard(hazard), Some(grid)) => {
+                let censoring = Censoring::new(&marginals.outcome);
+                let draw = |row: &[f64]| draw_time(hazard, grid, &censoring, row, &mut generator);
+                let (time, event) = rows.map(draw).unzip();
+                PseudoOutcome::Survival(time, event)
+            }
+            _ => return Err(Error::Fit { reason: "the teacher is not of the schema's task" }),
+        };
+        Ok(Self { latents, cells, outcome, x, n_rows })
+    }
+
+    /// Number of pseudo-patients.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// Mean loss of each candidate.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn mean_losses(
+        &self,
+        problem: &Problem<'_>,
+        candidates: &[Candidate],
+        cancel: &AtomicBool,
+    ) -> Result<Vec<f64>> {
+        let width = problem.codec.width();
+        let pack = ScoringPack::new(candidates, width);
+        let sums: Result<Vec<Vec<f64>>> = self
+            .x
+            .par_chunks(BLOCK * width)
+            .enumerate()
+            .map(|(block, x)| {
+                if cancel.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                let first = block * BLOCK;
+                let n_rows = BLOCK.min(self.n_rows - first);
+                let mut losses = vec![0.0; n_rows * candidates.len()];
+                pack.losses(x, n_rows, self.block(problem, first, n_rows), &mut pack.scratch(), &mut losses);
+                let mut sum = vec![0.0; candidates.len()];
+                for row in losses.chunks_exact(candidates.len()) {
+                    sum.iter_mut().zip(row).for_each(|(s, l)| *s += l);
+                }
+                Ok(sum)
+            })
+            .collect();
+        let mut mean = vec![0.0; candidates.len()];
+        for sum in sums? {
+            mean.iter_mut().zip(&sum).for_each(|(m, s)| *m += s / self.n_rows as f64);
+        }
+        Ok(mean)
+    }
+
+    fn block<'a>(&'a self, problem: &Problem<'a>, first: usize, n_rows: usize) -> BlockOutcome<'a> {
+        let part = first..first + n_rows;
+        match (&self.outcome, problem.grid) {
+            (PseudoOutcome::Survival(time, event), Some(grid)) => {
+                BlockOutcome::Survival(&time[part.clone()], &event[part], grid)
+            }
+            (PseudoOutcome::Survival(time, _), None) => BlockOutcome::Classes(&time[part]),
+            (PseudoOutcome::Probabilities(p, k), _) => {
+                BlockOutcome::Probabilities(&p[part.start * k..part.end * k], *k)
+            }
+        }
+    }
+}
+
+impl Respondent for Population {
+    fn answer(
+        &mut self,
+        problem: &Problem<'_>,
+        candidates: &[Candidate],
+        _clip_norm: f64,
+        cancel: &AtomicBool,
+    ) -> Result<Vec<f64>> {
+        let losses = self.mean_losses(problem, candidates, cancel)?;
+        Ok(losses.chunks_exact(2).map(|pair| pair[0] - pair[1]).collect())
+    }
+}
+
+/// Class probabilities of one encoded row.
+pub fn probabilities(model: &Predictor, x: &[f64], n_classes: usize) -> Vec<f64> {
+    match model {
+        Predictor::Linear(linear) => {
+            let mut eta: Vec<f64> = linear
+                .coef
+                .chunks_exact(x.len())
+                .zip(&linear.intercept)
+                .map(|(coef, intercept)| intercept + dot(coef, x))
+                .collect();
+            if eta.len() == 1 {
+                eta.insert(0, 0.0);
+            }
+            let largest = eta.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let exp: Vec<f64> = eta.iter().map(|e| (e - largest).exp()).collect();
+            let sum: f64 = exp.iter().sum();
+            exp.iter().map(|e| e / sum).collect()
+        }
+        Predictor::Tree(tree) => leaf(tree, x).iter().map(|l| l.exp()).collect(),
+        Predictor::Hazard(_) => vec![f64::NAN; n_classes],
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Censoring distribution from the noisy marginals: the reverse Kaplan-Meier estimate on their bins.
+struct Censoring {
+    edges: Vec<f64>,
+    /// Conditional probability of censoring in each bin, given still at risk.
+    hazard: Vec<f64>,
+}
+
+impl Censoring {
+    fn new(marginal: &OutcomeMarginal) -> Self {
+        let OutcomeMarginal::Survival { edges, censored, event } = marginal else {
+            return Self { edges: vec![0.0, f64::INFINITY], hazard: vec![1.0] };
+        };
+        let mut at_risk: f64 = censored.iter().chain(event).sum();
+        let mut hazard = Vec::with_capacity(censored.len());
+        for (c, e) in censored.iter().zip(event) {
+            hazard.push(if at_risk > 1e-12 { (c / (at_risk - 0.5 * e).max(*c)).min(1.0) } else { 1.0 });
+            at_risk -= c + e;
+        }
+        Self { edges: edges.clone(), hazard }
+    }
+
+    fn draw(&self, generator: &mut impl Rng) -> f64 {
+        for (bin, hazard) in self.hazard.iter().enumerate() {
+            if hazard.is_finite() && generator.random::<f64>() < *hazard {
+                let share: f64 = generator.random();
+                return self.edges[bin] + share * (self.edges[bin + 1] - self.edges[bin]);
+            }
+        }
+        self.edges[self.edges.len() - 1]
+    }
+}
+
+/// Observed time and event (0 or 1) of one pseudo-patient.
+fn draw_time(
+    hazard: &Hazard,
+    grid: &TimeGrid,
+    censoring: &Censoring,
+    x: &[f64],
+    generator: &mut impl Rng,
+) -> (f64, f64) {
+    let eta = dot(&hazard.coef, x).clamp(-30.0, 30.0);
+    let exponential = -(1.0 - generator.random::<f64>()).ln();
+    let event_time = inverse_cumulative(hazard, grid, exponential / eta.exp());
+    let censoring_time = censoring.draw(generator);
+    let floor = 1e-6 * grid.edges[grid.edges.len() - 1];
+    if event_time <= censoring_time { (event_time.max(floor), 1.0) } else { (censoring_time.max(floor), 0.0) }
+}
+
+/// Time at which the baseline cumulative hazard reaches `target`; infinite beyond the grid.
+fn inverse_cumulative(hazard: &Hazard, grid: &TimeGrid, target: f64) -> f64 {
+    for interval in 0..grid.n_intervals() {
+        let rate = hazard.log_hazard[interval].exp();
+        let width = grid.edges[interval + 1] - grid.edges[interval];
+        if hazard.cumulative[interval] + rate * width >= target {
+            return grid.edges[interval] + ((target - hazard.cumulative[interval]) / rate).max(0.0);
+        }
+    }
+    f64::INFINITY
+}

@@ -1,0 +1,107 @@
+//! Where the synthetic rows start.
+
+use super::FixedOutcome;
+use super::population::{Population, PseudoOutcome};
+use crate::marginals::codec::Codec;
+use crate::marginals::{Marginals, OutcomeMarginal};
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Fewest rows of a class, or events: a learner must see each of them.
+const FEWEST: usize = 2;
+
+/// Synthetic rows: latents and the outcome that stays fixed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rows {
+    /// `n_rows × n_latents`, in `[0, 1]`.
+    pub latents: Vec<f64>,
+    /// One outcome per row.
+    pub outcome: FixedOutcome,
+}
+
+/// Rows per class that add up to `n_rows`: largest remainders of the noisy shares, two at least.
+pub fn quotas(shares: &[f64], n_rows: usize) -> Vec<usize> {
+    let fewest = FEWEST.min(n_rows / shares.len());
+    let total: f64 = shares.iter().sum();
+    let ideal = |share: &f64| if total > 0.0 { share / total * n_rows as f64 } else { 0.0 };
+    let ideals: Vec<f64> = shares.iter().map(ideal).collect();
+    let mut quota: Vec<usize> = ideals.iter().map(|i| (*i as usize).max(fewest)).collect();
+    let gap = |quota: &[usize], class: usize| ideals[class] - quota[class] as f64;
+    while quota.iter().sum::<usize>() < n_rows {
+        let best = (0..quota.len()).max_by(|&a, &b| gap(&quota, a).total_cmp(&gap(&quota, b)));
+        quota[best.unwrap_or(0)] += 1;
+    }
+    while quota.iter().sum::<usize>() > n_rows {
+        let largest = (0..quota.len()).max_by_key(|&c| quota[c]);
+        quota[largest.unwrap_or(0)] -= 1;
+    }
+    quota
+}
+
+/// Uniform latents with outcomes at the noisy prevalence, in random order: the start of the private
+/// phase, which knows nothing of the dependence between columns yet.
+pub fn uniform(codec: &Codec, marginals: &Marginals, n_rows: usize, seed: u64) -> Rows {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    let latents = (0..n_rows * codec.n_latents()).map(|_| generator.random()).collect();
+    let outcome = match &marginals.outcome {
+        OutcomeMarginal::Classes { weights } => {
+            let quota = quotas(weights, n_rows);
+            let mut codes: Vec<u32> =
+                quota.iter().enumerate().flat_map(|(c, &n)| std::iter::repeat_n(c as u32, n)).collect();
+            codes.shuffle(&mut generator);
+            FixedOutcome::Classes { codes, n_classes: weights.len() }
+        }
+        OutcomeMarginal::Survival { .. } => {
+            let rate = marginals.event_rate().unwrap_or(0.5);
+            let n_events = quotas(&[1.0 - rate, rate], n_rows)[1];
+            let mut event: Vec<bool> = (0..n_rows).map(|row| row < n_events).collect();
+            event.shuffle(&mut generator);
+            FixedOutcome::Events { event }
+        }
+    };
+    Rows { latents, outcome }
+}
+
+/// Rows of the pseudo-population with noise-free labels at the noisy prevalence: the start of the
+/// public phase. Uses the first `n_rows` pseudo-patients.
+pub fn labelled(codec: &Codec, marginals: &Marginals, population: &Population, n_rows: usize) -> Rows {
+    let n_rows = n_rows.min(population.n_rows());
+    let mut latents = population.latents[..n_rows * codec.n_latents()].to_vec();
+    let outcome = match (&population.outcome, &marginals.outcome) {
+        (PseudoOutcome::Probabilities(p, n_classes), OutcomeMarginal::Classes { weights }) => {
+            let codes = likeliest(&p[..n_rows * n_classes], &quotas(weights, n_rows));
+            FixedOutcome::Classes { codes, n_classes: *n_classes }
+        }
+        (PseudoOutcome::Survival(time, event), _) => {
+            let event: Vec<bool> = event[..n_rows].iter().map(|&e| e == 1.0).collect();
+            for (row, s) in latents.chunks_exact_mut(codec.n_latents()).enumerate() {
+                if let (Some(last), Some(u)) = (s.last_mut(), codec.encode_time(time[row], event[row])) {
+                    *last = u;
+                }
+            }
+            FixedOutcome::Events { event }
+        }
+        (PseudoOutcome::Probabilities(..), OutcomeMarginal::Survival { .. }) => {
+            FixedOutcome::Events { event: vec![false; n_rows] }
+        }
+    };
+    Rows { latents, outcome }
+}
+
+/// Gives each class its quota, the likeliest (row, class) pairs first.
+fn likeliest(probability: &[f64], quota: &[usize]) -> Vec<u32> {
+    let n_classes = quota.len();
+    let mut left = quota.to_vec();
+    let mut order: Vec<usize> = (0..probability.len()).collect();
+    order.sort_by(|&a, &b| probability[b].total_cmp(&probability[a]));
+    let mut codes = vec![u32::MAX; probability.len() / n_classes];
+    for pair in order {
+        let (row, class) = (pair / n_classes, pair % n_classes);
+        if codes[row] == u32::MAX && left[class] > 0 {
+            codes[row] = class as u32;
+            left[class] -= 1;
+        }
+    }
+    codes
+}

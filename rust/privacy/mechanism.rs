@@ -1,0 +1,60 @@
+//! Clip → integer lattice → exact integer sum → exactly sampled noise: the only way out.
+
+use super::noise::{NoiseSource, rounded_normal};
+use crate::error::{Error, Result};
+
+/// Radius of the clip ball in lattice units: every patient's integer vector has an L2 norm of at most
+/// this, whatever the clip norm that the schedule gives to it.
+pub const RADIUS: i64 = 1 << 20;
+
+/// Most units whose integer vectors can be summed in an `i64` with room for the noise.
+pub const MOST_UNITS: u64 = 1 << 40;
+
+/// Clips a patient's vector to `clip_norm` in L2 and truncates it to the lattice of `RADIUS` steps a
+/// `clip_norm`. A vector with a non-finite entry becomes zero.
+///
+/// Truncation toward zero never grows a norm, but the float product before it can, by its last bit:
+/// so the integer norm is checked exactly, and entries shrink by one until it holds.
+pub fn clip_to_lattice(vector: &[f64], clip_norm: f64, lattice: &mut [i64]) {
+    lattice.fill(0);
+    let largest = vector.iter().fold(0.0_f64, |m, v| if v.is_finite() { m.max(v.abs()) } else { f64::INFINITY });
+    if !largest.is_finite() || largest == 0.0 {
+        return;
+    }
+    // Dividing by the largest entry first keeps the sum of squares within range for any finite input.
+    let norm = largest * vector.iter().map(|v| (v / largest).powi(2)).sum::<f64>().sqrt();
+    let scale = RADIUS as f64 / clip_norm.max(norm);
+    for (out, v) in lattice.iter_mut().zip(vector) {
+        *out = (v * scale).clamp(-(RADIUS as f64), RADIUS as f64) as i64;
+    }
+    while squared_norm(lattice) > (RADIUS as u128).pow(2) {
+        lattice.iter_mut().for_each(|v| *v -= v.signum());
+    }
+}
+
+fn squared_norm(lattice: &[i64]) -> u128 {
+    lattice.iter().map(|v| u128::from(v.unsigned_abs()).pow(2)).sum()
+}
+
+/// Adds two integer sums.
+///
+/// # Errors
+/// [`Error::Overflow`], which [`MOST_UNITS`] excludes.
+pub fn add(mut total: Vec<i64>, part: &[i64]) -> Result<Vec<i64>> {
+    for (t, p) in total.iter_mut().zip(part) {
+        *t = t.checked_add(*p).ok_or(Error::Overflow { most_rows: MOST_UNITS })?;
+    }
+    Ok(total)
+}
+
+/// Adds to each sum an independent normal draw of standard deviation `scale`, rounded on the lattice.
+///
+/// # Errors
+/// [`Error::Entropy`] when the source of randomness fails: then nothing leaves.
+pub fn add_noise(sums: &mut [i64], scale: u64, source: &mut NoiseSource) -> Result<()> {
+    for sum in sums {
+        let noise = rounded_normal(scale, source)?;
+        *sum = sum.checked_add(noise).ok_or(Error::Overflow { most_rows: MOST_UNITS })?;
+    }
+    Ok(())
+}

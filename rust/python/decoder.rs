@@ -1,0 +1,223 @@
+//! The public side: synthetic rows, pseudo-populations, and the loop over native learners.
+
+use super::cohort::Cohort;
+use super::{interruptible, json, lock, matrix, parse, slice2};
+use crate::condense::{self, FixedOutcome, Problem, Weighted, population, start};
+use crate::error::Error;
+use crate::marginals::Marginals;
+use crate::marginals::codec::Codec;
+use crate::privacy::predictor::TimeGrid;
+use crate::schema::Schema;
+use crate::zeroth_order::{ZerothOrder, schedule::Schedule};
+use numpy::{PyArray2, PyReadonlyArray2};
+use pyo3::prelude::*;
+
+/// Synthetic rows as latents in [0, 1] with the outcome that stays fixed. Public.
+#[pyclass(frozen, module = "zodc._zodc")]
+pub struct Rows {
+    pub(super) inner: start::Rows,
+}
+
+#[pymethods]
+impl Rows {
+    #[new]
+    fn new(latents: PyReadonlyArray2<'_, f64>, outcome: &str) -> PyResult<Self> {
+        let outcome: FixedOutcome = parse("outcome", outcome)?;
+        let latents = slice2(&latents)?.to_vec();
+        if outcome.n_rows() == 0 || latents.len() % outcome.n_rows() != 0 {
+            return Err(Error::data("rows", "latents and outcome differ in length", "take both as saved").into());
+        }
+        Ok(Self { inner: start::Rows { latents, outcome } })
+    }
+
+    #[getter]
+    fn latents(&self, py: Python<'_>) -> PyResult<Py<PyArray2<f64>>> {
+        let n_latents = self.inner.latents.len() / self.inner.outcome.n_rows();
+        matrix(py, self.inner.latents.clone(), n_latents)
+    }
+
+    #[getter]
+    fn outcome(&self) -> PyResult<String> {
+        json(&self.inner.outcome)
+    }
+
+    fn __len__(&self) -> usize {
+        self.inner.outcome.n_rows()
+    }
+}
+
+/// Pseudo-patients drawn from the noisy marginals and labelled by the teacher. Public.
+#[pyclass(frozen, module = "zodc._zodc")]
+pub struct Population {
+    inner: population::Population,
+}
+
+/// Cells, missing flags, and outcome of a table.
+type Table = (Py<PyArray2<f64>>, Py<PyArray2<f64>>, Py<PyArray2<f64>>);
+
+/// Everything public that decodes latents: the schema, its noisy marginals, the hazard's grid.
+#[pyclass(frozen, module = "zodc._zodc")]
+pub struct Decoder {
+    schema: Schema,
+    marginals: Marginals,
+    pub(super) codec: Codec,
+    pub(super) grid: Option<TimeGrid>,
+}
+
+impl Decoder {
+    pub(super) fn problem<'a>(&'a self, learners: &'a [Weighted], outcome: &'a FixedOutcome) -> Problem<'a> {
+        Problem { codec: &self.codec, grid: self.grid.as_ref(), learners, outcome }
+    }
+
+    fn cells(&self, py: Python<'_>, mut cells: Vec<f64>) -> PyResult<[Py<PyArray2<f64>>; 2]> {
+        let n_columns = self.codec.n_columns();
+        let missing = cells.iter().map(|c| f64::from(c.is_nan())).collect();
+        cells.chunks_exact_mut(n_columns).for_each(|row| self.codec.impute_row(row));
+        Ok([matrix(py, cells, n_columns)?, matrix(py, missing, n_columns)?])
+    }
+}
+
+#[pymethods]
+impl Decoder {
+    #[new]
+    fn new(schema: &str, marginals: &str, n_intervals: usize) -> PyResult<Self> {
+        let schema = Schema::from_json(schema)?;
+        let marginals: Marginals = parse("marginals", marginals)?;
+        let codec = Codec::new(&schema, &marginals)?;
+        let grid = marginals.time_grid(n_intervals);
+        Ok(Self { schema, marginals, codec, grid })
+    }
+
+    /// Edges of the baseline hazard's intervals, for survival.
+    #[getter]
+    fn time_grid(&self) -> Option<Vec<f64>> {
+        self.grid.as_ref().map(|g| g.edges.clone())
+    }
+
+    /// The start of the private phase: uniform latents, outcomes at the noisy prevalence.
+    fn uniform_rows(&self, n_rows: usize, seed: u64) -> Rows {
+        Rows { inner: start::uniform(&self.codec, &self.marginals, n_rows, seed) }
+    }
+
+    /// A pseudo-population labelled by the learner fitted on the teacher rows.
+    fn population(&self, teacher: &Rows, learner: &str, n_rows: usize, seed: u64) -> PyResult<Population> {
+        let learners: Vec<Weighted> = parse("teacher", learner)?;
+        let candidate = self.problem(&learners, &teacher.inner.outcome).fit(&teacher.inner.latents)?;
+        let model = condense::teacher(&candidate)?;
+        let grid = self.grid.as_ref();
+        let inner =
+            population::Population::draw(&self.codec, &self.marginals, grid, model, n_rows, seed)?;
+        Ok(Population { inner })
+    }
+
+    /// The start of the public phase: the first pseudo-patients with noise-free labels.
+    fn labelled_rows(&self, population: &Population, n_rows: usize) -> Rows {
+        Rows { inner: start::labelled(&self.codec, &self.marginals, &population.inner, n_rows) }
+    }
+
+    /// Runs the loop on patients. Returns the rows and the noisy trace.
+    #[pyo3(signature = (cohort, rows, learners, schedule, directions, seed, progress=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn condense_private(
+        &self,
+        py: Python<'_>,
+        cohort: &Cohort,
+        rows: &Rows,
+        learners: &str,
+        schedule: &str,
+        directions: u64,
+        seed: u64,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<(Rows, Vec<f64>)> {
+        let learners: Vec<Weighted> = parse("learner", learners)?;
+        let schedule = parse::<Schedule>("schedule", schedule)?.checked()?;
+        let respondent = &mut *lock(&cohort.inner)?;
+        let problem = self.problem(&learners, &rows.inner.outcome);
+        let mut search = ZerothOrder::new(rows.inner.latents.clone(), directions, seed, schedule);
+        let trace = interruptible(py, progress.as_ref(), |cancel, report| {
+            condense::run(&problem, &mut search, respondent, schedule.rounds, cancel, report)
+        })?;
+        let outcome = rows.inner.outcome.clone();
+        Ok((Rows { inner: start::Rows { latents: search.latents().to_vec(), outcome } }, trace))
+    }
+
+    /// Runs free rounds on a pseudo-population. Returns the best rows and the losses compared.
+    #[pyo3(signature = (population, rows, learners, schedule, directions, seed, every, progress=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn condense_public(
+        &self,
+        py: Python<'_>,
+        population: &Population,
+        rows: &Rows,
+        learners: &str,
+        schedule: &str,
+        directions: u64,
+        seed: u64,
+        every: u64,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<(Rows, Vec<f64>)> {
+        let learners: Vec<Weighted> = parse("learner", learners)?;
+        let schedule = parse::<Schedule>("schedule", schedule)?.checked()?;
+        let problem = self.problem(&learners, &rows.inner.outcome);
+        let mut respondent = population.inner.clone();
+        let mut search = ZerothOrder::new(rows.inner.latents.clone(), directions, seed, schedule);
+        let (latents, losses) = interruptible(py, progress.as_ref(), |cancel, report| {
+            let rounds = (schedule.rounds, every);
+            condense::run_public(&problem, &mut search, &mut respondent, schedule.rounds, cancel, report)
+        })?;
+        let outcome = rows.inner.outcome.clone();
+        Ok((Rows { inner: start::Rows { latents, outcome } }, losses))
+    }
+
+    /// Synthetic rows in real units: cells (missing ones imputed) and missing flags, both
+    /// `n_rows × n_columns`, and the outcome: `n_rows × 1` class codes, or `n_rows × 2` times, events.
+    fn table(&self, py: Python<'_>, rows: &Rows) -> PyResult<Table> {
+        let (n_latents, n_columns) = (self.codec.n_latents(), self.codec.n_columns());
+        let mut cells = vec![0.0; rows.inner.outcome.n_rows() * n_columns];
+        for (s, cell) in rows.inner.latents.chunks_exact(n_latents).zip(cells.chunks_exact_mut(n_columns)) {
+            self.codec.decode_row(s, cell);
+        }
+        let [cells, missing] = self.cells(py, cells)?;
+        let outcome = match &rows.inner.outcome {
+            FixedOutcome::Classes { codes, .. } => {
+                matrix(py, codes.iter().map(|&c| f64::from(c)).collect(), 1)?
+            }
+            FixedOutcome::Events { event } => {
+                let latents = rows.inner.latents.chunks_exact(n_latents);
+                let pair = |(s, &e): (&[f64], &bool)| {
+                    [self.codec.decode_time(s, e).unwrap_or(f64::NAN), f64::from(e)]
+                };
+                matrix(py, latents.zip(event).flat_map(pair).collect(), 2)?
+            }
+        };
+        Ok((cells, missing, outcome))
+    }
+
+    /// Pseudo-patients in real units, as [`Self::table`]; the outcome has one column of probabilities
+    /// per class, or times and events.
+    fn population_table(&self, py: Python<'_>, population: &Population) -> PyResult<Table> {
+        let inner = &population.inner;
+        let [cells, missing] = self.cells(py, inner.cells.clone())?;
+        let outcome = match &inner.outcome {
+            population::PseudoOutcome::Probabilities(p, k) => matrix(py, p.clone(), *k)?,
+            population::PseudoOutcome::Survival(time, event) => {
+                matrix(py, time.iter().zip(event).flat_map(|(&t, &e)| [t, e]).collect(), 2)?
+            }
+        };
+        Ok((cells, missing, outcome))
+    }
+
+    /// Encoded features (`n_rows × width`) of cells in schema order, as native learners see them.
+    fn encode(&self, py: Python<'_>, cells: PyReadonlyArray2<'_, f64>) -> PyResult<Py<PyArray2<f64>>> {
+        let (width, n_columns) = (self.codec.width(), self.codec.n_columns());
+        let cells = slice2(&cells)?;
+        let mut x = vec![0.0; cells.len() / n_columns * width];
+        let mut canonical = vec![0.0; n_columns];
+        for (row, out) in cells.chunks_exact(n_columns).zip(x.chunks_exact_mut(width)) {
+            let columns = self.schema.features().zip(row);
+            canonical.iter_mut().zip(columns).for_each(|(c, (column, &cell))| *c = column.canonical(cell));
+            self.codec.encode_row(&canonical, out);
+        }
+        matrix(py, x, width)
+    }
+}

@@ -1,0 +1,98 @@
+//! Zeroth-order optimisation of latents in `[0, 1]`: public, so it may be seeded, logged and replayed.
+
+pub mod directions;
+pub mod schedule;
+
+use crate::error::{Error, Result};
+use directions::{CHUNK, Directions};
+use rayon::prelude::*;
+use schedule::Schedule;
+
+/// Decay of the running mean of squared gradients.
+const RMS_DECAY: f64 = 0.9;
+
+/// State of the search: the latents and what the update remembers.
+#[derive(Debug, Clone)]
+pub struct ZerothOrder {
+    latents: Vec<f64>,
+    velocity: Vec<f64>,
+    mean_square: f64,
+    round: u64,
+    n_directions: u64,
+    directions: Directions,
+    schedule: Schedule,
+}
+
+impl ZerothOrder {
+    /// Starts at `latents`; `seed` is public and fixes the directions.
+    pub fn new(latents: Vec<f64>, n_directions: u64, seed: u64, schedule: Schedule) -> Self {
+        let velocity = vec![0.0; latents.len()];
+        let directions = Directions::new(seed);
+        Self { latents, velocity, mean_square: 0.0, round: 0, n_directions, directions, schedule }
+    }
+
+    /// Where the search stands.
+    pub fn latents(&self) -> &[f64] {
+        &self.latents
+    }
+
+    /// Rounds done.
+    pub fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// L2 norm `C_t·√K` to which a patient's vector of this round is clipped.
+    pub fn clip_norm(&self) -> f64 {
+        self.schedule.clip(self.round) * (self.n_directions as f64).sqrt()
+    }
+
+    /// Number of candidates of a round, two a direction.
+    pub fn n_candidates(&self) -> usize {
+        2 * self.n_directions as usize
+    }
+
+    /// Candidate `2k` is `S + μU_k`, candidate `2k + 1` is `S − μU_k`, both projected on `[0, 1]`.
+    pub fn candidate(&self, index: usize, out: &mut Vec<f64>) {
+        let radius = self.schedule.radius(self.round) * if index % 2 == 0 { 1.0 } else { -1.0 };
+        out.resize(self.latents.len(), 0.0);
+        self.directions.fill(self.round, index as u64 / 2, out);
+        for (u, s) in out.iter_mut().zip(&self.latents) {
+            *u = (s + radius * *u).clamp(0.0, 1.0);
+        }
+    }
+
+    /// Steps against `ĝ = Σ_k a_k U_k` with momentum, in units of its running RMS: only the direction
+    /// and the relative size of the answers matter, so no patient count is needed.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when there is not one answer per direction.
+    pub fn update(&mut self, answers: &[f64]) -> Result<()> {
+        if answers.len() as u64 != self.n_directions || answers.iter().any(|a| !a.is_finite()) {
+            return Err(Error::data("answers", "they are not one finite number per direction", "pass them all"));
+        }
+        let mut gradient = vec![0.0; self.latents.len()];
+        let (round, directions) = (self.round, self.directions);
+        gradient.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, sum)| {
+            let mut u = [0.0; CHUNK];
+            for (k, answer) in answers.iter().enumerate() {
+                directions.fill_chunk(round, k as u64, chunk, &mut u[..sum.len()]);
+                sum.iter_mut().zip(&u).for_each(|(g, u)| *g += answer * u);
+            }
+        });
+        self.step(&gradient);
+        self.round += 1;
+        Ok(())
+    }
+
+    fn step(&mut self, gradient: &[f64]) {
+        let square = gradient.iter().map(|g| g * g).sum::<f64>() / gradient.len().max(1) as f64;
+        self.mean_square = RMS_DECAY * self.mean_square + (1.0 - RMS_DECAY) * square;
+        let unbiased = self.mean_square / (1.0 - RMS_DECAY.powf(self.round as f64 + 1.0));
+        let scale = if unbiased > 0.0 { 1.0 / unbiased.sqrt() } else { 0.0 };
+        let (step, momentum) = (self.schedule.step(self.round), self.schedule.momentum);
+        for ((s, v), g) in self.latents.iter_mut().zip(&mut self.velocity).zip(gradient) {
+            *v = momentum * *v + (1.0 - momentum) * g * scale;
+            *s = (*s - step * *v).clamp(0.0, 1.0);
+        }
+    }
+}
