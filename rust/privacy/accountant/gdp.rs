@@ -18,7 +18,7 @@ const FRACTION_DEPTH: u32 = 50;
 
 /// Nodes and weights of Gauss and Legendre on (−1, 1), eight points, positive half.
 const GAUSS_LEGENDRE: [(f64, f64); 4] = [
-    (0.183_434_642_495_649_8, 0.362_683_783_378_361_98),
+    (0.183_434_642_495_649_8, 0.362_683_783_378_362),
     (0.525_532_409_916_329, 0.313_706_645_877_887_29),
     (0.796_666_477_413_626_7, 0.222_381_034_453_374_47),
     (0.960_289_856_497_536_2, 0.101_228_536_290_376_26),
@@ -117,8 +117,11 @@ pub fn epsilon(mu: f64, delta: f64) -> f64 {
 }
 
 /// The largest μ with δ(ε; μ) ≤ `delta`, rounded down; ε above 0 and finite, `delta` in (0, 1).
+///
+/// Rounded further than [`epsilon`](fn@epsilon) rounds, so that noise multipliers computed from this μ cost at most ε when
+/// `epsilon` adds them up again.
 pub fn mu(epsilon: f64, delta: f64) -> f64 {
-    let holds = |mu: f64| log_delta(epsilon, mu) <= delta.ln() - ROUNDING;
+    let holds = |mu: f64| log_delta(epsilon, mu) <= delta.ln() - 5.0 * ROUNDING;
     let mut lower = 1.0;
     while !holds(lower) {
         lower *= 0.5; // ends: μ = 0 costs nothing

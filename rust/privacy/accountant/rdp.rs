@@ -31,6 +31,9 @@ const HIGH_ORDERS: [u32; 4] = [128, 256, 512, 1024];
 /// Noise multiplier below which fractional orders are interpolated: ε is in the hundreds there, and the integrand too narrow.
 const LEAST_INTEGRATED_NOISE: f64 = 0.1;
 
+/// Larger noise multipliers are priced as this one, so that their squares stay finite.
+const MOST_NOISE: f64 = 1e12;
+
 /// Half-width of the range of integration beyond its two peaks 0 and α, in standard deviations.
 const REACH: f64 = 12.0;
 
@@ -188,7 +191,7 @@ impl Curve {
     /// [`crate::Error::Option`] for a sampling rate or noise multiplier out of range.
     pub fn new(event: &Event) -> Result<Self> {
         event.check()?;
-        let (rate, noise) = (event.sampling_rate(), event.noise_multiplier());
+        let (rate, noise) = (event.sampling_rate(), event.noise_multiplier().min(MOST_NOISE));
         if rate == 0.0 {
             return Ok(Self::zero());
         }
