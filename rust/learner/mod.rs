@@ -1,6 +1,11 @@
 //! Native learners: fitted on synthetic rows only.
 
-use crate::privacy::predictor::TimeGrid;
+mod linalg;
+pub mod logistic;
+mod newton;
+
+use crate::error::{Error, Result};
+use crate::privacy::predictor::{Predictor, TimeGrid};
 
 /// Outcomes of the synthetic rows.
 #[derive(Debug, Clone, Copy)]
@@ -32,4 +37,66 @@ pub struct Design<'a> {
     pub n_features: usize,
     /// One outcome per row.
     pub labels: Labels<'a>,
+}
+
+/// A learner with its options.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Learner {
+    /// Logistic regression.
+    Logistic(logistic::LogisticOptions),
+}
+
+/// Reusable memory of the fits: after the first fit of a shape, only the returned [`Predictor`] is allocated.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    logistic: logistic::Buffers,
+}
+
+impl Learner {
+    /// Fits the synthetic rows.
+    ///
+    /// `warm` is a model of the same learner fitted on nearby rows, as a start for Newton's method;
+    /// it never changes the answer beyond the tolerance. One of another shape is not used.
+    pub fn fit(&self, design: &Design, warm: Option<&Predictor>, scratch: &mut Scratch) -> Result<Predictor> {
+        check_rows(design)?;
+        let Design { x, n_features, labels } = *design;
+        match (self, labels) {
+            (Self::Logistic(options), Labels::Classes { codes, n_classes }) => {
+                let warm = if let Some(Predictor::Linear(model)) = warm { Some(model) } else { None };
+                logistic::fit(options, x, n_features, codes, n_classes, warm, &mut scratch.logistic)
+            }
+            _ => Err(Error::Fit { reason: "the learner and the outcome do not belong together" }),
+        }
+    }
+}
+
+fn check_rows(design: &Design) -> Result<()> {
+    let n_rows = match design.labels {
+        Labels::Classes { codes, n_classes } => {
+            check(codes.iter().all(|&code| (code as usize) < n_classes), "a class code is out of range")?;
+            codes.len()
+        }
+        Labels::Survival { time, event, grid } => {
+            check(time.len() == event.len(), "there are not as many events as times")?;
+            check(time.iter().all(|time| time.is_finite()), "a time is not finite")?;
+            check(grid.edges.len() >= 2, "the time grid has no interval")?;
+            time.len()
+        }
+    };
+    check(n_rows > 0, "there are no rows")?;
+    check(design.x.len() == n_rows * design.n_features, "the rows do not have the number of features given")?;
+    check(design.x.iter().all(|x| x.is_finite()), "a feature is not finite")
+}
+
+fn check(holds: bool, reason: &'static str) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::Fit { reason }) }
+}
+
+/// Writes row-major `x` as columns `stride` apart.
+fn transpose(x: &[f64], n_features: usize, stride: usize, columns: &mut [f64]) {
+    for (i, row) in x.chunks_exact(n_features.max(1)).enumerate() {
+        for (j, &value) in row.iter().enumerate() {
+            columns[j * stride + i] = value;
+        }
+    }
 }
