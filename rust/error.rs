@@ -67,67 +67,32 @@ pub enum Error {
 
 impl Error {
     /// An option out of range, in scikit-learn's form of words.
-    pub fn option(
-        option: &'static str,
-        requirement: impl Into<String>,
-        got: impl fmt::Display,
-    ) -> Self {
-        Self::Option {
-            option,
-            requirement: requirement.into(),
-            got: got.to_string(),
-        }
+    pub fn option(option: &'static str, requirement: impl Into<String>, got: impl fmt::Display) -> Self {
+        Self::Option { option, requirement: requirement.into(), got: got.to_string() }
     }
 
     /// A fault of the schema.
-    pub fn schema(
-        column: impl Into<String>,
-        problem: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self::Schema {
-            column: column.into(),
-            problem: problem.into(),
-            remedy: remedy.into(),
-        }
+    pub fn schema(column: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Schema { column: column.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
     /// A disagreement of data and schema.
-    pub fn data(
-        column: impl Into<String>,
-        problem: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self::Data {
-            column: column.into(),
-            problem: problem.into(),
-            remedy: remedy.into(),
-        }
+    pub fn data(column: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Data { column: column.into(), problem: problem.into(), remedy: remedy.into() }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Schema {
-                column,
-                problem,
-                remedy,
-            } => write!(f, "schema, column '{column}': {problem}; {remedy}"),
-            Self::Data {
-                column,
-                problem,
-                remedy,
-            } => write!(f, "data, column '{column}': {problem}; {remedy}"),
-            Self::Option {
-                option,
-                requirement,
-                got,
-            } => {
-                write!(
-                    f,
-                    "The '{option}' option must be {requirement}. Got {got} instead."
-                )
+            Self::Schema { column, problem, remedy } => {
+                write!(f, "schema, column '{column}': {problem}; {remedy}")
+            }
+            Self::Data { column, problem, remedy } => {
+                write!(f, "data, column '{column}': {problem}; {remedy}")
+            }
+            Self::Option { option, requirement, got } => {
+                write!(f, "The '{option}' option must be {requirement}. Got {got} instead.")
             }
             Self::Budget { problem, remedy } => write!(f, "privacy budget: {problem}; {remedy}"),
             Self::NotPlanned { query, planned } => {
@@ -136,20 +101,15 @@ impl fmt::Display for Error {
                     "the plan charged for {planned} '{query}' queries and all of them are spent; make a new plan"
                 )
             }
-            Self::Entropy => write!(
-                f,
-                "the operating system's random generator failed; nothing was released"
-            ),
-            Self::Overflow { most_rows } => {
-                write!(
-                    f,
-                    "the lattice holds at most {most_rows} patients without overflow; split the cohort"
-                )
+            Self::Entropy => {
+                write!(f, "the operating system's random generator failed; nothing was released")
             }
-            Self::Fit { reason } => write!(
-                f,
-                "a learner could not be fitted on the synthetic rows: {reason}"
-            ),
+            Self::Overflow { most_rows } => {
+                write!(f, "the lattice holds at most {most_rows} patients without overflow; split the cohort")
+            }
+            Self::Fit { reason } => {
+                write!(f, "a learner could not be fitted on the synthetic rows: {reason}")
+            }
             Self::Interrupted => write!(f, "interrupted"),
         }
     }

@@ -6,8 +6,8 @@
 pub mod population;
 pub mod start;
 
-use crate::error::{Error, Result};
 use self::population::Population;
+use crate::error::{Error, Result};
 use crate::learner::{Design, Labels, Learner, Scratch};
 use crate::marginals::codec::Codec;
 use crate::privacy::answer::Round;

@@ -51,7 +51,13 @@ pub(crate) fn max_abs(x: &[f64]) -> f64 {
 /// Lower triangle of `out = Xᵀ diag(weights) X`, row-major `n × n`, for the `n` columns of X.
 ///
 /// `weights` is padded as the columns are; `None` stands for ones. `weighted` is scratch.
-pub(crate) fn gram(columns: &[f64], weights: Option<&[f64]>, stride: usize, weighted: &mut Vec<f64>, out: &mut [f64]) {
+pub(crate) fn gram(
+    columns: &[f64],
+    weights: Option<&[f64]>,
+    stride: usize,
+    weighted: &mut Vec<f64>,
+    out: &mut [f64],
+) {
     if stride == 0 {
         return out.fill(0.0);
     }
@@ -60,7 +66,8 @@ pub(crate) fn gram(columns: &[f64], weights: Option<&[f64]>, stride: usize, weig
         None => columns,
         Some(weights) => {
             weighted.clear();
-            weighted.extend(columns.chunks_exact(stride).flat_map(|x| x.iter().zip(weights).map(|(x, w)| x * w)));
+            weighted
+                .extend(columns.chunks_exact(stride).flat_map(|x| x.iter().zip(weights).map(|(x, w)| x * w)));
             weighted.as_slice()
         }
     };

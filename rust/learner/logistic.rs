@@ -5,9 +5,11 @@ use super::linalg::{add_scaled, dot, gram, padded, zeroed};
 use super::newton::{self, Objective, Stop};
 use crate::error::{Error, Result};
 use crate::privacy::predictor::{Linear, Predictor};
+use serde::{Deserialize, Serialize};
 
 /// Options of the logistic regression.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct LogisticOptions {
     /// Inverse strength of the L2 penalty, as in scikit-learn.
     pub c: f64,
@@ -141,7 +143,8 @@ impl Problem<'_> {
     /// Logits of each output at `point`, into `rows.logit`.
     fn logits(&mut self, point: &[f64]) {
         self.rows.logit.fill(0.0);
-        for (logit, point) in self.rows.logit.chunks_exact_mut(self.stride).zip(point.chunks_exact(self.dim)) {
+        for (logit, point) in self.rows.logit.chunks_exact_mut(self.stride).zip(point.chunks_exact(self.dim))
+        {
             combine(self.columns, self.stride, point, logit);
         }
     }

@@ -6,6 +6,7 @@ mod newton;
 
 use crate::error::{Error, Result};
 use crate::privacy::predictor::{Predictor, TimeGrid};
+use serde::{Deserialize, Serialize};
 
 /// Outcomes of the synthetic rows.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +40,9 @@ pub struct Design<'a> {
     pub labels: Labels<'a>,
 }
 
-/// A learner with its options.
-#[derive(Debug, Clone, PartialEq)]
+/// A learner with its options; in JSON `{"kind": "logistic", "c": 1.0}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Learner {
     /// Logistic regression.
     Logistic(logistic::LogisticOptions),

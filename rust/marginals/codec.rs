@@ -24,10 +24,7 @@ pub fn quantile(edges: &[f64], weights: &[f64], u: f64) -> f64 {
         }
         below += weight;
     }
-    edges[weights
-        .iter()
-        .rposition(|&w| w > 0.0)
-        .map_or(edges.len() - 1, |bin| bin + 1)]
+    edges[weights.iter().rposition(|&w| w > 0.0).map_or(edges.len() - 1, |bin| bin + 1)]
 }
 
 /// Tabulated quantile function: constant-time decoding.
@@ -40,13 +37,7 @@ impl QuantileTable {
         let even = 1.0 / weights.len() as f64;
         let share = |w: &f64| if total > 0.0 { w / total } else { even };
         let shares: Vec<f64> = weights.iter().map(share).collect();
-        let at = |i| {
-            quantile(
-                edges,
-                &shares,
-                TAIL + (1.0 - 2.0 * TAIL) * i as f64 / STEPS as f64,
-            )
-        };
+        let at = |i| quantile(edges, &shares, TAIL + (1.0 - 2.0 * TAIL) * i as f64 / STEPS as f64);
         Self((0..=STEPS).map(at).collect())
     }
 
@@ -109,12 +100,7 @@ impl ColumnCodec {
                     sum += w;
                     sum
                 };
-                (
-                    Decode::Levels(marginal.weights.iter().map(cumulate).collect()),
-                    imputed,
-                    mean,
-                    sd,
-                )
+                (Decode::Levels(marginal.weights.iter().map(cumulate).collect()), imputed, mean, sd)
             }
         };
         let one_hot = column.kind == Kind::Categorical;
@@ -123,11 +109,7 @@ impl ColumnCodec {
             _ => 1.0,
         };
         // A column that is constant up to noise must not blow its noise up to unit scale.
-        let floor = if matches!(decode, Decode::Levels(_)) {
-            0.1
-        } else {
-            1e-3 * range
-        };
+        let floor = if matches!(decode, Decode::Levels(_)) { 0.1 } else { 1e-3 * range };
         Self {
             decode,
             one_hot,
@@ -144,10 +126,7 @@ impl ColumnCodec {
             Decode::Quantiles(table) => table.decode(u),
             Decode::Levels(cumulative) => {
                 let last = cumulative.len() - 1;
-                cumulative[..last]
-                    .iter()
-                    .take_while(|&&c| c < u || c == 0.0)
-                    .count() as f64
+                cumulative[..last].iter().take_while(|&&c| c < u || c == 0.0).count() as f64
             }
         }
     }
@@ -170,22 +149,14 @@ impl ColumnCodec {
 /// Imputed level, mean and standard deviation of the level numbers.
 fn level_moments(column: &Column, weights: &[f64]) -> (f64, f64, f64) {
     let mean: f64 = weights.iter().enumerate().map(|(l, w)| l as f64 * w).sum();
-    let variance: f64 = weights
-        .iter()
-        .enumerate()
-        .map(|(l, w)| (l as f64 - mean).powi(2) * w)
-        .sum();
+    let variance: f64 = weights.iter().enumerate().map(|(l, w)| (l as f64 - mean).powi(2) * w).sum();
     let mut likeliest = 0;
     for (level, weight) in weights.iter().enumerate() {
         if *weight > weights[likeliest] {
             likeliest = level;
         }
     }
-    let imputed = if column.kind == Kind::Ordinal {
-        mean.round()
-    } else {
-        likeliest as f64
-    };
+    let imputed = if column.kind == Kind::Ordinal { mean.round() } else { likeliest as f64 };
     (imputed, mean, variance.sqrt())
 }
 
@@ -208,10 +179,7 @@ impl Codec {
                 && !m.weights.is_empty()
         };
         let same = marginals.features.len() == schema.features().count()
-            && schema
-                .features()
-                .zip(&marginals.features)
-                .all(|(c, m)| fits(c, m));
+            && schema.features().zip(&marginals.features).all(|(c, m)| fits(c, m));
         if !same {
             return Err(Error::data(
                 "marginals",
@@ -219,20 +187,12 @@ impl Codec {
                 "take both from the same release",
             ));
         }
-        let columns = schema
-            .features()
-            .zip(&marginals.features)
-            .map(|(c, m)| ColumnCodec::new(c, m))
-            .collect();
+        let columns =
+            schema.features().zip(&marginals.features).map(|(c, m)| ColumnCodec::new(c, m)).collect();
         let times = match &marginals.outcome {
-            OutcomeMarginal::Survival {
-                edges,
-                censored,
-                event,
-            } => Some([
-                QuantileTable::new(edges, censored),
-                QuantileTable::new(edges, event),
-            ]),
+            OutcomeMarginal::Survival { edges, censored, event } => {
+                Some([QuantileTable::new(edges, censored), QuantileTable::new(edges, event)])
+            }
             OutcomeMarginal::Classes { .. } => None,
         };
         Ok(Self { columns, times })
@@ -258,11 +218,7 @@ impl Codec {
     pub fn decode_row(&self, latents: &[f64], cells: &mut [f64]) {
         let mut flags = latents[self.columns.len()..].iter();
         for ((column, &u), cell) in self.columns.iter().zip(latents).zip(cells) {
-            let missing = column.flag.zip(if column.flag.is_some() {
-                flags.next()
-            } else {
-                None
-            });
+            let missing = column.flag.zip(if column.flag.is_some() { flags.next() } else { None });
             *cell = match missing {
                 Some((rate, &flag)) if flag > 1.0 - rate => f64::NAN,
                 _ => column.decode(u),

@@ -60,10 +60,7 @@ fn shares(counts: &[f64], total: f64) -> (Vec<f64>, f64) {
     let (bins, missing) = projected.split_at(projected.len() - 1);
     let present: f64 = bins.iter().sum();
     let even = 1.0 / bins.len() as f64;
-    let weights = bins
-        .iter()
-        .map(|b| if present > 0.0 { b / present } else { even })
-        .collect();
+    let weights = bins.iter().map(|b| if present > 0.0 { b / present } else { even }).collect();
     (weights, missing[0] / total)
 }
 
@@ -78,16 +75,10 @@ pub fn fine_partitions(
         Partition::Bins(edges) => {
             let (weights, _) = shares(counts, total);
             let even = EVEN_SHARE / weights.len() as f64;
-            let mixed: Vec<f64> = weights
-                .iter()
-                .map(|w| w * (1.0 - EVEN_SHARE) + even)
-                .collect();
+            let mixed: Vec<f64> = weights.iter().map(|w| w * (1.0 - EVEN_SHARE) + even).collect();
             let inner = (1..n_bins).map(|b| quantile(edges, &mixed, b as f64 / n_bins as f64));
             let ends = (edges[0], edges[edges.len() - 1]);
-            let mut fine: Vec<f64> = std::iter::once(ends.0)
-                .chain(inner)
-                .chain([ends.1])
-                .collect();
+            let mut fine: Vec<f64> = std::iter::once(ends.0).chain(inner).chain([ends.1]).collect();
             fine.dedup_by(|next, last| *next <= *last);
             Partition::Bins(fine)
         }
@@ -98,25 +89,15 @@ pub fn fine_partitions(
         .enumerate()
         .map(|(j, column)| match (column.n_levels(), coarse) {
             (Some(n), _) => Some(Partition::Levels(n)),
-            (None, Some((asked, counted))) => Some(cut(
-                asked.features[j].as_ref()?,
-                counted.features[j].as_ref()?,
-            )),
+            (None, Some((asked, counted))) => {
+                Some(cut(asked.features[j].as_ref()?, counted.features[j].as_ref()?))
+            }
             (None, None) => None,
         })
         .collect();
     let outcome = match (schema.task(), coarse) {
         (Task::Classification { n_classes }, _) => Some(Partition::Levels(n_classes)),
-        (
-            Task::Survival,
-            Some((
-                Partitions {
-                    outcome: Some(asked),
-                    ..
-                },
-                counted,
-            )),
-        ) => {
+        (Task::Survival, Some((Partitions { outcome: Some(asked), .. }, counted))) => {
             // The two halves of the survival histogram share their time bins: cut by their sum.
             let folded = counted.outcome.as_ref().map(|c| fold(c));
             folded.map(|counts| cut(asked, &counts))
@@ -149,31 +130,16 @@ pub fn marginals(
             let (weights, missing) = shares(counts, count);
             match (&fine.0.features[j], coarse) {
                 (Some(Partition::Bins(edges)), Some((asked, counted))) => {
-                    let shape = coarse_shape(
-                        &asked.features[j],
-                        counted.features[j].as_deref(),
-                        coarse_count,
-                    );
+                    let shape =
+                        coarse_shape(&asked.features[j], counted.features[j].as_deref(), coarse_count);
                     let (edges, mut parts) = refine(edges, &[&weights], shape);
-                    Marginal {
-                        missing,
-                        edges,
-                        weights: parts.swap_remove(0),
-                    }
+                    Marginal { missing, edges, weights: parts.swap_remove(0) }
                 }
-                _ => Marginal {
-                    missing,
-                    edges: Vec::new(),
-                    weights,
-                },
+                _ => Marginal { missing, edges: Vec::new(), weights },
             }
         })
         .collect();
-    Marginals {
-        count,
-        features,
-        outcome: outcome(schema, coarse, fine, count, coarse_count),
-    }
+    Marginals { count, features, outcome: outcome(schema, coarse, fine, count, coarse_count) }
 }
 
 fn outcome(
@@ -195,11 +161,7 @@ fn outcome(
     let shape = coarse_shape(&asked.outcome, folded.as_deref(), coarse_count);
     let (edges, mut parts) = refine(edges, &[censored, event], shape);
     let event = parts.swap_remove(1);
-    OutcomeMarginal::Survival {
-        edges,
-        censored: parts.swap_remove(0),
-        event,
-    }
+    OutcomeMarginal::Survival { edges, censored: parts.swap_remove(0), event }
 }
 
 /// Edges and projected shares of a coarse histogram.
@@ -221,10 +183,7 @@ fn refine(
     coarse: Option<(&[f64], Vec<f64>)>,
 ) -> (Vec<f64>, Vec<Vec<f64>>) {
     let Some((coarse_edges, shape)) = coarse else {
-        return (
-            fine_edges.to_vec(),
-            weights.iter().map(|w| w.to_vec()).collect(),
-        );
+        return (fine_edges.to_vec(), weights.iter().map(|w| w.to_vec()).collect());
     };
     let mut edges: Vec<f64> = fine_edges.iter().chain(coarse_edges).copied().collect();
     edges.sort_by(f64::total_cmp);
@@ -237,19 +196,11 @@ fn refine(
             let bin = within(coarse_edges, middle);
             let coarse_width = coarse_edges[bin + 1] - coarse_edges[bin];
             // The floor keeps a fine bin proper where the coarse counts saw nothing at all.
-            (
-                within(fine_edges, middle),
-                (shape[bin] + 1e-9) * width / coarse_width,
-            )
+            (within(fine_edges, middle), (shape[bin] + 1e-9) * width / coarse_width)
         })
         .collect();
     let mut mass = vec![0.0; fine_edges.len() - 1];
     pieces.iter().for_each(|&(bin, m)| mass[bin] += m);
-    let split = |w: &&[f64]| {
-        pieces
-            .iter()
-            .map(|&(bin, m)| w[bin] * m / mass[bin])
-            .collect()
-    };
+    let split = |w: &&[f64]| pieces.iter().map(|&(bin, m)| w[bin] * m / mass[bin]).collect();
     (edges, weights.iter().map(split).collect())
 }

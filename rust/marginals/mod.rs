@@ -137,13 +137,10 @@ pub fn coarse_partitions(schema: &Schema, n_bins: usize) -> Option<Partitions> {
         Partition::Bins((0..=n_bins).map(edge).collect())
     };
     let bounds = |c: &crate::schema::Column| Some(equal(c.lower?, c.upper?));
-    let features: Vec<_> = schema
-        .features()
-        .map(|c| (c.kind == Kind::Continuous).then(|| bounds(c)).flatten())
-        .collect();
+    let features: Vec<_> =
+        schema.features().map(|c| (c.kind == Kind::Continuous).then(|| bounds(c)).flatten()).collect();
     let outcome = schema.column(Role::Time).and_then(bounds);
-    (outcome.is_some() || features.iter().any(Option::is_some))
-        .then_some(Partitions { features, outcome })
+    (outcome.is_some() || features.iter().any(Option::is_some)).then_some(Partitions { features, outcome })
 }
 
 /// Number of bins in the outcome's histogram, without the one for missing outcomes.

@@ -128,7 +128,12 @@ fn check_shapes(
 
 /// Rows of a unit side by side. Rows of a patient are ordered by their content, so that sums over them
 /// do not depend on the file's order.
-fn units(cells: &[f64], n_columns: usize, n_rows: usize, patient: Option<&[i64]>) -> (Vec<usize>, Vec<usize>) {
+fn units(
+    cells: &[f64],
+    n_columns: usize,
+    n_rows: usize,
+    patient: Option<&[i64]>,
+) -> (Vec<usize>, Vec<usize>) {
     let mut order: Vec<usize> = (0..n_rows).collect();
     let Some(ids) = patient else {
         return (order, (0..=n_rows).collect());
@@ -141,7 +146,8 @@ fn units(cells: &[f64], n_columns: usize, n_rows: usize, patient: Option<&[i64]>
         };
         ids[a].cmp(&ids[b]).then_with(by_content)
     });
-    let mut start: Vec<usize> = (0..n_rows).filter(|&i| i == 0 || ids[order[i]] != ids[order[i - 1]]).collect();
+    let mut start: Vec<usize> =
+        (0..n_rows).filter(|&i| i == 0 || ids[order[i]] != ids[order[i - 1]]).collect();
     start.push(n_rows);
     (order, start)
 }

@@ -44,7 +44,9 @@ impl Event {
     /// Standard deviation of the noise over the L2 sensitivity.
     pub fn noise_multiplier(&self) -> f64 {
         match *self {
-            Self::Gaussian { noise_multiplier } | Self::PoissonGaussian { noise_multiplier, .. } => noise_multiplier,
+            Self::Gaussian { noise_multiplier } | Self::PoissonGaussian { noise_multiplier, .. } => {
+                noise_multiplier
+            }
         }
     }
 

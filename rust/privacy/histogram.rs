@@ -75,12 +75,7 @@ impl PrivateCohort {
 }
 
 /// Integer histogram in which each unit (patient) adds at most `units` in all.
-fn sum_bins(
-    unit_start: &[usize],
-    n_bins: usize,
-    units: i64,
-    bin: impl Fn(usize) -> usize,
-) -> Vec<i64> {
+fn sum_bins(unit_start: &[usize], n_bins: usize, units: i64, bin: impl Fn(usize) -> usize) -> Vec<i64> {
     let mut sums = vec![0_i64; n_bins];
     for unit in unit_start.windows(2) {
         let share = units / (unit[1] - unit[0]) as i64;

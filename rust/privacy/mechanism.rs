@@ -17,7 +17,8 @@ pub const MOST_UNITS: u64 = 1 << 40;
 /// so the integer norm is checked exactly, and entries shrink by one until it holds.
 pub fn clip_to_lattice(vector: &[f64], clip_norm: f64, lattice: &mut [i64]) {
     lattice.fill(0);
-    let largest = vector.iter().fold(0.0_f64, |m, v| if v.is_finite() { m.max(v.abs()) } else { f64::INFINITY });
+    let largest =
+        vector.iter().fold(0.0_f64, |m, v| if v.is_finite() { m.max(v.abs()) } else { f64::INFINITY });
     if !largest.is_finite() || largest == 0.0 {
         return;
     }

@@ -305,7 +305,8 @@ mod tests {
     #[test]
     fn algorithm_g_is_geometric() {
         let counts = histogram::<16>(2, |source| geometric(source).unwrap());
-        let mut weights: Vec<f64> = (0..16).map(|k| (-0.5 * f64::from(k)).exp() * (1.0 - (-0.5_f64).exp())).collect();
+        let mut weights: Vec<f64> =
+            (0..16).map(|k| (-0.5 * f64::from(k)).exp() * (1.0 - (-0.5_f64).exp())).collect();
         weights[15] = (-7.5_f64).exp();
         assert_fits(&counts, &weights);
     }
@@ -321,14 +322,18 @@ mod tests {
     fn accepted_integer_parts_follow_the_normal_distribution() {
         let counts = histogram::<5>(4, |source| magnitude(source).unwrap().0);
         let tail = |x: f64| libm::erfc(x / 2.0_f64.sqrt());
-        assert_fits(&counts, &[0.0, 1.0, 2.0, 3.0, 4.0].map(|k| tail(k) - if k < 4.0 { tail(k + 1.0) } else { 0.0 }));
+        assert_fits(
+            &counts,
+            &[0.0, 1.0, 2.0, 3.0, 4.0].map(|k| tail(k) - if k < 4.0 { tail(k + 1.0) } else { 0.0 }),
+        );
     }
 
     #[test]
     fn algorithm_b_has_its_probability_at_fixed_fractions() {
         for (k, top) in [(0, 1 << 62), (0, 3 << 62), (1, 1 << 63), (3, u64::MAX)] {
-            let counts =
-                histogram::<2>(5 + k, |source| falls(k, &mut Uniform { digits: vec![top] }, source).unwrap().into());
+            let counts = histogram::<2>(5 + k, |source| {
+                falls(k, &mut Uniform { digits: vec![top] }, source).unwrap().into()
+            });
             let (x, k) = (top as f64 / 2.0_f64.powi(64), k as f64);
             let p = (-x * (2.0 * k + x) / (2.0 * k + 2.0)).exp();
             assert_fits(&counts, &[1.0 - p, p]);
@@ -339,7 +344,9 @@ mod tests {
     fn rounding_asks_for_digits_until_the_side_is_known() {
         let sixth = [0x2aaa_aaaa_aaaa_aaaa, 0xaaaa_aaaa_aaaa_aaaa, 0xaaaa_aaaa_aaaa_aaaa];
         let mut none = NoiseSource::Broken;
-        for (last, expected) in [(0, 0), (0xaaaa_aaaa_aaaa_aaa9, 0), (0xaaaa_aaaa_aaaa_aaab, 1), (u64::MAX, 1)] {
+        for (last, expected) in
+            [(0, 0), (0xaaaa_aaaa_aaaa_aaa9, 0), (0xaaaa_aaaa_aaaa_aaab, 1), (u64::MAX, 1)]
+        {
             let mut x = Uniform { digits: [&sixth[..], &[last]].concat() };
             assert_eq!(nearest(3, &mut x, &mut none), Ok(expected));
         }

@@ -134,7 +134,8 @@ impl Plan {
     /// Bins of a continuous column in the fine question: fewer where the noise of a bin would be above
     /// a third of its patients. Depends on the plan and a noisy count only.
     pub fn fine_bins(&self, noisy_count: Option<f64>) -> usize {
-        let sd = self.marginals.last().map_or(1.0, |s| s.noise_scale as f64 / histogram::FEATURE_UNITS as f64);
+        let sd =
+            self.marginals.last().map_or(1.0, |s| s.noise_scale as f64 / histogram::FEATURE_UNITS as f64);
         let bins = noisy_count.unwrap_or(1.0) / (3.0 * sd);
         bins.clamp(FINE_BINS.0, FINE_BINS.1) as usize
     }

@@ -101,7 +101,9 @@ impl<'a> ScoringPack<'a> {
                         (Predictor::Linear(_), BlockOutcome::Probabilities(p, k)) => {
                             soft_linear_loss(eta(row, n), &p[row * k..][..k])
                         }
-                        (Predictor::Tree(tree), BlockOutcome::Classes(y)) => tree_loss(tree, features, y[row]),
+                        (Predictor::Tree(tree), BlockOutcome::Classes(y)) => {
+                            tree_loss(tree, features, y[row])
+                        }
                         (Predictor::Tree(tree), BlockOutcome::Probabilities(p, k)) => {
                             let log_prob = leaf(tree, features);
                             -log_prob.iter().zip(&p[row * k..][..k]).map(|(l, p)| l * p).sum::<f64>()

@@ -1,6 +1,6 @@
 //! Patients' rows behind their plan.
 
-use super::{lock, parse, slice, slice2, json};
+use super::{json, lock, parse, slice, slice2};
 use crate::error::Error;
 use crate::marginals::estimate::{fine_partitions, marginals, noisy_count};
 use crate::marginals::{Marginals, coarse_partitions};
@@ -94,4 +94,3 @@ impl Cohort {
         Err(PyTypeError::new_err("a Cohort holds patients' rows and cannot be pickled or copied"))
     }
 }
-

@@ -25,7 +25,9 @@ impl Rows {
         let outcome: FixedOutcome = parse("outcome", outcome)?;
         let latents = slice2(&latents)?.to_vec();
         if outcome.n_rows() == 0 || latents.len() % outcome.n_rows() != 0 {
-            return Err(Error::data("rows", "latents and outcome differ in length", "take both as saved").into());
+            return Err(
+                Error::data("rows", "latents and outcome differ in length", "take both as saved").into()
+            );
         }
         Ok(Self { inner: start::Rows { latents, outcome } })
     }
@@ -105,8 +107,7 @@ impl Decoder {
         let candidate = self.problem(&learners, &teacher.inner.outcome).fit(&teacher.inner.latents)?;
         let model = condense::teacher(&candidate)?;
         let grid = self.grid.as_ref();
-        let inner =
-            population::Population::draw(&self.codec, &self.marginals, grid, model, n_rows, seed)?;
+        let inner = population::Population::draw(&self.codec, &self.marginals, grid, model, n_rows, seed)?;
         Ok(Population { inner })
     }
 
@@ -162,8 +163,14 @@ impl Decoder {
         let mut respondent = population.inner.clone();
         let mut search = ZerothOrder::new(rows.inner.latents.clone(), directions, seed, schedule);
         let (latents, losses) = interruptible(py, progress.as_ref(), |cancel, report| {
-            let rounds = (schedule.rounds, every);
-            condense::run_public(&problem, &mut search, &mut respondent, schedule.rounds, cancel, report)
+            condense::run_public(
+                &problem,
+                &mut search,
+                &mut respondent,
+                (schedule.rounds, every),
+                cancel,
+                report,
+            )
         })?;
         let outcome = rows.inner.outcome.clone();
         Ok((Rows { inner: start::Rows { latents, outcome } }, losses))

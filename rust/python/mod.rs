@@ -142,9 +142,9 @@ fn make_plan(
 fn epsilon(charges: &str, delta: f64) -> PyResult<(f64, String)> {
     let charges: Vec<Charge> = parse("charges", charges)?;
     let spent = accountant::epsilon(&charges, delta)?;
-    Ok((spent.epsilon, spent.accountant.to_string()))
+    let accountant = json(&spent.accountant)?;
+    Ok((spent.epsilon, accountant.trim_matches('"').to_string()))
 }
-
 
 /// Functions and classes of the extension module.
 #[pymodule]
@@ -159,6 +159,7 @@ mod _zodc {
     use super::search::Search;
     #[pymodule_export]
     use super::{
-        BudgetError, DataError, SchemaError, check_schema, epsilon, make_plan, schema_from_toml, schema_to_toml,
+        BudgetError, DataError, SchemaError, check_schema, epsilon, make_plan, schema_from_toml,
+        schema_to_toml,
     };
 }

@@ -79,7 +79,9 @@ impl FittedModels {
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let outcome = slice(&outcome)?;
         if outcome.len() != x.shape()[0] || x.shape()[1] != self.n_features {
-            return Err(Error::data("x", "it has another shape than the outcome or the fit", "mend it").into());
+            return Err(
+                Error::data("x", "it has another shape than the outcome or the fit", "mend it").into()
+            );
         }
         let event = event.as_ref().map(slice).transpose()?;
         let candidates = [self.models.clone()];

@@ -10,11 +10,7 @@ const MOST_COLUMNS: usize = 20_000;
 
 pub(super) fn check(schema: &Schema) -> Result<()> {
     check_names(schema)?;
-    for column in schema
-        .columns
-        .iter()
-        .filter(|c| !matches!(c.role, Role::Ignore | Role::PatientId))
-    {
+    for column in schema.columns.iter().filter(|c| !matches!(c.role, Role::Ignore | Role::PatientId)) {
         check_column(column)?;
         check_role(column)?;
     }
@@ -24,33 +20,20 @@ pub(super) fn check(schema: &Schema) -> Result<()> {
 fn check_names(schema: &Schema) -> Result<()> {
     let whole = |problem: String, remedy: &str| Err(Error::schema("schema", problem, remedy));
     if schema.columns.is_empty() {
-        return whole(
-            "it has no columns".into(),
-            "add a [[column]] table for each column",
-        );
+        return whole("it has no columns".into(), "add a [[column]] table for each column");
     }
     if schema.columns.len() > MOST_COLUMNS {
-        return whole(
-            format!("it has more than {MOST_COLUMNS} columns"),
-            "leave out columns",
-        );
+        return whole(format!("it has more than {MOST_COLUMNS} columns"), "leave out columns");
     }
     let mut seen = HashSet::new();
     for column in &schema.columns {
         if column.name.trim().is_empty() {
-            return whole(
-                "a column has an empty name".into(),
-                "give each column its name",
-            );
+            return whole("a column has an empty name".into(), "give each column its name");
         }
         let flag = (column.missing == Missing::Indicator).then(|| column.flag_name());
         for name in [Some(column.name.clone()), flag].into_iter().flatten() {
             if !seen.insert(name.clone()) {
-                return Err(Error::schema(
-                    name,
-                    "the name occurs twice",
-                    "name each column once",
-                ));
+                return Err(Error::schema(name, "the name occurs twice", "name each column once"));
             }
         }
     }
@@ -59,56 +42,34 @@ fn check_names(schema: &Schema) -> Result<()> {
 
 fn check_column(column: &Column) -> Result<()> {
     let fault = |problem: &str, remedy: &str| Err(Error::schema(&column.name, problem, remedy));
-    let needs_bounds = column.kind == Kind::Continuous
-        || (column.kind == Kind::Ordinal && column.categories.is_empty());
+    let needs_bounds =
+        column.kind == Kind::Continuous || (column.kind == Kind::Ordinal && column.categories.is_empty());
     if needs_bounds {
         check_bounds(column)?;
     }
     match column.kind {
         Kind::Continuous if !column.categories.is_empty() => {
-            return fault(
-                "a continuous column has categories",
-                "remove them, or set kind = \"categorical\"",
-            );
+            return fault("a continuous column has categories", "remove them, or set kind = \"categorical\"");
         }
         Kind::Binary if column.categories.len() != 2 => {
-            return fault(
-                "a binary column needs exactly two categories",
-                "list two, the positive one last",
-            );
+            return fault("a binary column needs exactly two categories", "list two, the positive one last");
         }
         Kind::Categorical if column.categories.len() < 2 => {
-            return fault(
-                "its categories are missing",
-                "list at least two: categories = [\"…\", \"…\"]",
-            );
+            return fault("its categories are missing", "list at least two: categories = [\"…\", \"…\"]");
         }
         Kind::Ordinal if column.n_levels().is_some_and(|n| n < 2) => {
-            return fault(
-                "an ordinal column needs at least two levels",
-                "mend bounds, step or categories",
-            );
+            return fault("an ordinal column needs at least two levels", "mend bounds, step or categories");
         }
         _ => {}
     }
     if column.n_levels().is_some_and(|n| n > MOST_LEVELS) {
-        return fault(
-            "it has more than 1000 levels",
-            "set kind = \"continuous\", or group the levels",
-        );
+        return fault("it has more than 1000 levels", "set kind = \"continuous\", or group the levels");
     }
     if column.categories.iter().collect::<HashSet<_>>().len() < column.categories.len() {
         return fault("a category is listed twice", "list each category once");
     }
-    if column
-        .fallback
-        .as_ref()
-        .is_some_and(|f| !column.categories.contains(f))
-    {
-        return fault(
-            "its fallback is not one of its categories",
-            "add it to categories, or choose another",
-        );
+    if column.fallback.as_ref().is_some_and(|f| !column.categories.contains(f)) {
+        return fault("its fallback is not one of its categories", "add it to categories, or choose another");
     }
     Ok(())
 }
@@ -116,21 +77,14 @@ fn check_column(column: &Column) -> Result<()> {
 fn check_bounds(column: &Column) -> Result<()> {
     let fault = |problem: String, remedy: &str| Err(Error::schema(&column.name, problem, remedy));
     let (Some(lower), Some(upper)) = (column.lower, column.upper) else {
-        let which = if column.lower.is_none() {
-            "lower"
-        } else {
-            "upper"
-        };
+        let which = if column.lower.is_none() { "lower" } else { "upper" };
         return fault(
             format!("its {which} bound is missing"),
             "state a plausible bound from domain knowledge, never from the data",
         );
     };
     if !lower.is_finite() || !upper.is_finite() || !(upper - lower).is_finite() {
-        return fault(
-            "a bound is not a finite number".into(),
-            "state a plausible finite bound",
-        );
+        return fault("a bound is not a finite number".into(), "state a plausible finite bound");
     }
     if lower >= upper {
         return fault(
@@ -139,13 +93,10 @@ fn check_bounds(column: &Column) -> Result<()> {
         );
     }
     match column.step {
-        Some(step) if !(step.is_finite() && step > 0.0 && step <= upper - lower) => fault(
-            format!("its step {step} must lie above 0 and within the bounds"),
-            "mend the step",
-        ),
-        Some(step)
-            if (((upper - lower) / step).round() * step - (upper - lower)).abs() > 1e-6 * step =>
-        {
+        Some(step) if !(step.is_finite() && step > 0.0 && step <= upper - lower) => {
+            fault(format!("its step {step} must lie above 0 and within the bounds"), "mend the step")
+        }
+        Some(step) if (((upper - lower) / step).round() * step - (upper - lower)).abs() > 1e-6 * step => {
             fault(
                 format!("its bounds are not a whole number of steps of {step} apart"),
                 "mend upper, lower or step",
@@ -158,28 +109,21 @@ fn check_bounds(column: &Column) -> Result<()> {
 fn check_role(column: &Column) -> Result<()> {
     let fault = |problem: &str, remedy: &str| Err(Error::schema(&column.name, problem, remedy));
     if column.role != Role::Feature && column.missing == Missing::Indicator {
-        return fault(
-            "only features can have missing = \"indicator\"",
-            "remove it",
-        );
+        return fault("only features can have missing = \"indicator\"", "remove it");
     }
     match column.role {
-        Role::Target if column.categories.len() < 2 => fault(
-            "the target has no categories",
-            "list all classes: categories = [\"…\", \"…\"]",
-        ),
-        Role::Time if column.kind != Kind::Continuous => fault(
-            "the time column is not continuous",
-            "set kind = \"continuous\" with bounds",
-        ),
-        Role::Time if column.lower.is_some_and(|lower| lower < 0.0) => fault(
-            "the lower bound of the time column is below 0",
-            "follow-up starts at 0: set lower = 0",
-        ),
-        Role::Event if column.kind != Kind::Binary => fault(
-            "the event column is not binary",
-            "set kind = \"binary\", the category of the event last",
-        ),
+        Role::Target if column.categories.len() < 2 => {
+            fault("the target has no categories", "list all classes: categories = [\"…\", \"…\"]")
+        }
+        Role::Time if column.kind != Kind::Continuous => {
+            fault("the time column is not continuous", "set kind = \"continuous\" with bounds")
+        }
+        Role::Time if column.lower.is_some_and(|lower| lower < 0.0) => {
+            fault("the lower bound of the time column is below 0", "follow-up starts at 0: set lower = 0")
+        }
+        Role::Event if column.kind != Kind::Binary => {
+            fault("the event column is not binary", "set kind = \"binary\", the category of the event last")
+        }
         _ => Ok(()),
     }
 }
@@ -201,10 +145,7 @@ fn check_roles(schema: &Schema) -> Result<()> {
         }
     }
     if count(Role::Feature) == 0 {
-        return whole(
-            "no column has the role 'feature'",
-            "give the role to the predictors",
-        );
+        return whole("no column has the role 'feature'", "give the role to the predictors");
     }
     match (count(Role::Target), count(Role::Time), count(Role::Event)) {
         (1, 0, 0) | (0, 1, 1) => Ok(()),

@@ -141,10 +141,7 @@ impl Column {
 
     fn fallback_level(&self) -> f64 {
         let position = |name| self.categories.iter().position(|c| c == name);
-        self.fallback
-            .as_ref()
-            .and_then(position)
-            .map_or(f64::NAN, |level| level as f64)
+        self.fallback.as_ref().and_then(position).map_or(f64::NAN, |level| level as f64)
     }
 
     /// Name of the released 0/1 column that says where this one was missing.

@@ -43,10 +43,7 @@ impl Schema {
     pub fn from_toml(text: &str) -> Result<Self> {
         let schema: Self = toml::from_str(text).map_err(|e| {
             let place = e.span().map_or(String::new(), |s| {
-                format!(
-                    " (line {})",
-                    text[..s.start.min(text.len())].matches('\n').count() + 1
-                )
+                format!(" (line {})", text[..s.start.min(text.len())].matches('\n').count() + 1)
             });
             Error::schema(
                 "schema",
@@ -80,8 +77,7 @@ impl Schema {
     /// # Errors
     /// [`Error::Schema`] when a text cannot be written as JSON.
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string(self)
-            .map_err(|e| Error::schema("schema", e.to_string(), "mend this text"))
+        serde_json::to_string(self).map_err(|e| Error::schema("schema", e.to_string(), "mend this text"))
     }
 
     /// Columns that models learn from, in order.
@@ -101,9 +97,7 @@ impl Schema {
     /// Classification or survival, by the roles that the schema gives.
     pub fn task(&self) -> Task {
         match self.column(Role::Target) {
-            Some(target) => Task::Classification {
-                n_classes: target.n_levels().unwrap_or(0),
-            },
+            Some(target) => Task::Classification { n_classes: target.n_levels().unwrap_or(0) },
             None => Task::Survival,
         }
     }

@@ -68,7 +68,11 @@ impl ZerothOrder {
     /// [`Error::Data`] when there is not one answer per direction.
     pub fn update(&mut self, answers: &[f64]) -> Result<()> {
         if answers.len() as u64 != self.n_directions || answers.iter().any(|a| !a.is_finite()) {
-            return Err(Error::data("answers", "they are not one finite number per direction", "pass them all"));
+            return Err(Error::data(
+                "answers",
+                "they are not one finite number per direction",
+                "pass them all",
+            ));
         }
         let mut gradient = vec![0.0; self.latents.len()];
         let (round, directions) = (self.round, self.directions);

@@ -53,7 +53,8 @@ pub fn epsilon(charges: &[Charge], delta: f64) -> Result<Spent> {
     for charge in charges {
         charge.event.check()?;
     }
-    let paid: Vec<&Charge> = charges.iter().filter(|c| c.count > 0 && c.event.sampling_rate() > 0.0).collect();
+    let paid: Vec<&Charge> =
+        charges.iter().filter(|c| c.count > 0 && c.event.sampling_rate() > 0.0).collect();
     let mu = paid.iter().map(|c| c.count as f64 * c.event.noise_multiplier().powi(-2)).sum::<f64>().sqrt();
     let full = Spent { epsilon: gdp::epsilon(mu, delta), accountant: Accountant::Gdp };
     if paid.iter().all(|c| c.event.sampling_rate() == 1.0) {

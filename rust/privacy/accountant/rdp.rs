@@ -129,8 +129,11 @@ impl Integral {
     /// ln A_α.
     fn log_a(&self, alpha: f64) -> f64 {
         let series = series(alpha);
-        let log_scale =
-            self.points.iter().map(|p| p.log_weight + alpha * p.log_ratio.max(0.0)).fold(f64::NEG_INFINITY, f64::max);
+        let log_scale = self
+            .points
+            .iter()
+            .map(|p| p.log_weight + alpha * p.log_ratio.max(0.0))
+            .fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = self.points.iter().map(|p| p.term(alpha, &series, log_scale)).sum();
         log_a_from_excess(sum.ln() + log_scale + self.log_spacing)
     }
@@ -206,8 +209,8 @@ impl Curve {
 
     fn subsampled(rate: f64, noise: f64) -> Self {
         let at_integer = |order: u32| if order < 2 { 0.0 } else { log_a_integer(rate, noise, order) };
-        let integral =
-            (noise >= LEAST_INTEGRATED_NOISE).then(|| Integral::new(rate, noise, f64::from(*TENTHS.end()) / 10.0));
+        let integral = (noise >= LEAST_INTEGRATED_NOISE)
+            .then(|| Integral::new(rate, noise, f64::from(*TENTHS.end()) / 10.0));
         let cost = |alpha: f64| {
             let log_a = match &integral {
                 _ if alpha.fract() == 0.0 => at_integer(alpha as u32),
@@ -241,7 +244,8 @@ impl Curve {
     pub fn epsilon(&self, delta: f64) -> Result<(f64, f64)> {
         check_delta(delta)?;
         let all = orders().zip(&self.costs).map(|(alpha, &cost)| (to_epsilon(alpha, cost, delta), alpha));
-        let (epsilon, alpha) = all.fold((f64::INFINITY, 0.0), |best, next| if next.0 < best.0 { next } else { best });
+        let (epsilon, alpha) =
+            all.fold((f64::INFINITY, 0.0), |best, next| if next.0 < best.0 { next } else { best });
         Ok((epsilon, if epsilon > 0.0 { alpha } else { 0.0 }))
     }
 }
