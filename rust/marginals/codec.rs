@@ -11,6 +11,8 @@ use crate::schema::{Column, Kind, Missing, Schema};
 /// Latents this near to 0 or 1 decode as if they were here: the tail beyond rests on few patients and
 /// is mostly noise.
 const TAIL: f64 = 0.005;
+/// Least standard deviation by which a level or 0/1 column is scaled: a share of 1 %.
+const LEVEL_SD_FLOOR: f64 = 0.1;
 /// Steps of the tabulated quantile function.
 const STEPS: usize = 256;
 
@@ -75,7 +77,8 @@ enum Decode {
 #[derive(Debug, Clone, PartialEq)]
 struct ColumnCodec {
     decode: Decode,
-    one_hot: bool,
+    /// Mean and inverse standard deviation of each category's 0/1 column; empty unless one-hot.
+    one_hot: Vec<(f64, f64)>,
     /// Share of missing values where the schema releases a flag.
     flag: Option<f64>,
     /// Canonical value that a missing cell takes.
@@ -103,13 +106,17 @@ impl ColumnCodec {
                 (Decode::Levels(marginal.weights.iter().map(cumulate).collect()), imputed, mean, sd)
             }
         };
-        let one_hot = column.kind == Kind::Categorical;
+        let standard = |w: &f64| (*w, 1.0 / (w * (1.0 - w)).sqrt().max(LEVEL_SD_FLOOR));
+        let one_hot = match column.kind {
+            Kind::Categorical => marginal.weights.iter().map(standard).collect(),
+            _ => Vec::new(),
+        };
         let range = match (column.lower, column.upper, &decode) {
             (Some(lower), Some(upper), Decode::Quantiles(_)) => upper - lower,
             _ => 1.0,
         };
         // A column that is constant up to noise must not blow its noise up to unit scale.
-        let floor = if matches!(decode, Decode::Levels(_)) { 0.1 } else { 1e-3 * range };
+        let floor = if matches!(decode, Decode::Levels(_)) { LEVEL_SD_FLOOR } else { 1e-3 * range };
         Self {
             decode,
             one_hot,
@@ -136,10 +143,10 @@ impl ColumnCodec {
         if let (Some(_), Some(last)) = (self.flag, out.last_mut()) {
             *last = f64::from(cell.is_nan());
         }
-        if self.one_hot {
-            let n = out.len() - usize::from(self.flag.is_some());
-            out[..n].fill(0.0);
-            out[(value as usize).min(n - 1)] = 1.0;
+        if !self.one_hot.is_empty() {
+            for (level, (o, (mean, scale))) in out.iter_mut().zip(&self.one_hot).enumerate() {
+                *o = (f64::from(level as f64 == value) - mean) * scale;
+            }
         } else {
             out[0] = (value - self.mean) * self.scale;
         }
