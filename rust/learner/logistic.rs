@@ -1,7 +1,7 @@
 //! Logistic regression, binary and multinomial, with scikit-learn's objective:
 //! `½ ‖coef‖² + c Σ loss`, intercepts unpenalised but for a trace (see [`INTERCEPT_RIDGE`]).
 
-use super::linalg::{add_scaled, dot, gram, padded, zeroed};
+use super::linalg::{combine, dot, gram, padded, zeroed};
 use super::newton::{self, Objective, Stop};
 use crate::error::{Error, Result};
 use crate::privacy::predictor::{Linear, Predictor};
@@ -160,23 +160,6 @@ impl Problem<'_> {
             }
         }
         penalty
-    }
-}
-
-/// `out += Σ factor_j column_j`, four columns at a time.
-fn combine(columns: &[f64], stride: usize, factors: &[f64], out: &mut [f64]) {
-    let mut blocks = columns.chunks_exact(4 * stride);
-    let mut by_four = factors.chunks_exact(4);
-    for (block, f) in blocks.by_ref().zip(by_four.by_ref()) {
-        let (first, second) = block.split_at(2 * stride);
-        let (a, b) = first.split_at(stride);
-        let (c, d) = second.split_at(stride);
-        for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-            *out += (f[0] * a + f[1] * b) + (f[2] * c + f[3] * d);
-        }
-    }
-    for (column, &factor) in blocks.remainder().chunks_exact(stride).zip(by_four.remainder()) {
-        add_scaled(out, factor, column);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Native learners: fitted on synthetic rows only.
 
+mod baseline;
+pub mod cox;
 mod linalg;
 pub mod logistic;
 mod newton;
@@ -44,12 +46,15 @@ pub struct Design<'a> {
 pub enum Learner {
     /// Logistic regression.
     Logistic(logistic::LogisticOptions),
+    /// Cox regression.
+    Cox(cox::CoxOptions),
 }
 
 /// Reusable memory of the fits: after the first fit of a shape, only the returned [`Predictor`] is allocated.
 #[derive(Debug, Default)]
 pub struct Scratch {
     logistic: logistic::Buffers,
+    cox: cox::Buffers,
 }
 
 impl Learner {
@@ -64,6 +69,10 @@ impl Learner {
             (Self::Logistic(options), Labels::Classes { codes, n_classes }) => {
                 let warm = if let Some(Predictor::Linear(model)) = warm { Some(model) } else { None };
                 logistic::fit(options, x, n_features, codes, n_classes, warm, &mut scratch.logistic)
+            }
+            (Self::Cox(options), Labels::Survival { time, event, grid }) => {
+                let warm = if let Some(Predictor::Hazard(model)) = warm { Some(model) } else { None };
+                cox::fit(options, x, n_features, cox::Outcome { time, event, grid }, warm, &mut scratch.cox)
             }
             _ => Err(Error::Fit { reason: "the learner and the outcome do not belong together" }),
         }
