@@ -5,6 +5,7 @@ pub mod cox;
 mod linalg;
 pub mod logistic;
 mod newton;
+pub mod tree;
 
 use crate::error::{Error, Result};
 use crate::privacy::predictor::{Predictor, TimeGrid};
@@ -44,6 +45,8 @@ pub struct Design<'a> {
 /// A learner with its options.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Learner {
+    /// Classification tree.
+    Tree(tree::TreeOptions),
     /// Logistic regression.
     Logistic(logistic::LogisticOptions),
     /// Cox regression.
@@ -53,6 +56,7 @@ pub enum Learner {
 /// Reusable memory of the fits: after the first fit of a shape, only the returned [`Predictor`] is allocated.
 #[derive(Debug, Default)]
 pub struct Scratch {
+    tree: tree::Buffers,
     logistic: logistic::Buffers,
     cox: cox::Buffers,
 }
@@ -63,9 +67,13 @@ impl Learner {
     /// `warm` is a model of the same learner fitted on nearby rows, as a start for Newton's method;
     /// it never changes the answer beyond the tolerance. One of another shape is not used.
     pub fn fit(&self, design: &Design, warm: Option<&Predictor>, scratch: &mut Scratch) -> Result<Predictor> {
+        self.check_options()?;
         check_rows(design)?;
         let Design { x, n_features, labels } = *design;
         match (self, labels) {
+            (Self::Tree(options), Labels::Classes { codes, n_classes }) => {
+                Ok(tree::fit(options, x, n_features, codes, n_classes, &mut scratch.tree))
+            }
             (Self::Logistic(options), Labels::Classes { codes, n_classes }) => {
                 let warm = if let Some(Predictor::Linear(model)) = warm { Some(model) } else { None };
                 logistic::fit(options, x, n_features, codes, n_classes, warm, &mut scratch.logistic)
@@ -75,6 +83,22 @@ impl Learner {
                 cox::fit(options, x, n_features, cox::Outcome { time, event, grid }, warm, &mut scratch.cox)
             }
             _ => Err(Error::Fit { reason: "the learner and the outcome do not belong together" }),
+        }
+    }
+
+    fn check_options(&self) -> Result<()> {
+        let positive = |name, value: f64| {
+            let holds = value > 0.0 && value.is_finite();
+            if holds { Ok(()) } else { Err(Error::option(name, "positive and finite", value)) }
+        };
+        match self {
+            Self::Tree(options) => positive("smoothing", options.smoothing),
+            Self::Logistic(options) => positive("c", options.c),
+            Self::Cox(options) => {
+                positive("prior_events", options.prior_events)?;
+                let holds = options.penalizer >= 0.0 && options.penalizer.is_finite();
+                if holds { Ok(()) } else { Err(Error::option("penalizer", "at least 0 and finite", options.penalizer)) }
+            }
         }
     }
 }
