@@ -48,7 +48,7 @@ impl Twin<'_> {
 
     fn grow(&mut self, rows: &[usize], depth: usize) {
         let counts = self.counts(rows);
-        let pure = counts.iter().any(|&count| count == rows.len() as i128);
+        let pure = counts.contains(&(rows.len() as i128));
         let split = if pure || depth == self.options.max_depth { None } else { self.best(rows) };
         if let Some((feature, threshold)) = split {
             let (left, right): (Vec<usize>, Vec<usize>) =
