@@ -138,7 +138,13 @@ proptest! {
         let cold = fit(&learner(0.1), &cohort, None);
         cohort.x.iter_mut().zip(&noise).for_each(|(x, e)| *x += e);
         let near = Predictor::Hazard(fit(&learner(0.1), &cohort, None));
+        let base = learner(0.1).base(&cohort.design(), None, &mut Scratch::default()).expect("fits");
         cohort.x.iter_mut().zip(&noise).for_each(|(x, e)| *x -= e);
+        let quick = learner(0.1).fit_near(&cohort.design(), &base, &mut Scratch::default()).expect("fits");
+        let Predictor::Hazard(quick) = quick else { panic!("not a hazard") };
+        for (a, b) in cold.coef.iter().zip(&quick.coef) {
+            prop_assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
         let warm = fit(&learner(0.1), &cohort, Some(&near));
         for (a, b) in cold.coef.iter().zip(&warm.coef) {
             prop_assert!((a - b).abs() < 1e-5, "{a} {b}");

@@ -97,11 +97,19 @@ proptest! {
             let codes: Vec<u32> = codes.iter().map(|&code| code.min(n_classes as u32 - 1)).collect();
             let near: Vec<f64> = x.iter().zip(noise.iter().cycle()).map(|(x, e)| x + e).collect();
             let base = Predictor::Linear(fit(&learner(1.0), &design(&near, n_features, &codes, n_classes), None));
+            let near_base = learner(1.0)
+                .base(&design(&near, n_features, &codes, n_classes), None, &mut Scratch::default())
+                .expect("fits");
             let design = design(&x, n_features, &codes, n_classes);
+            let quick = learner(1.0).fit_near(&design, &near_base, &mut Scratch::default()).expect("fits");
+            let Predictor::Linear(quick) = quick else { panic!("not linear") };
             let cold = fit(&learner(1.0), &design, None);
             let warm = fit(&learner(1.0), &design, Some(&base));
             // An intercept that runs off to the ridge alone has next to no curvature.
             for (a, b) in cold.coef.iter().chain(&cold.intercept).zip(warm.coef.iter().chain(&warm.intercept)) {
+                prop_assert!((a - b).abs() < 1e-5 * (1.0 + a.abs()), "{a} {b}");
+            }
+            for (a, b) in cold.coef.iter().chain(&cold.intercept).zip(quick.coef.iter().chain(&quick.intercept)) {
                 prop_assert!((a - b).abs() < 1e-5 * (1.0 + a.abs()), "{a} {b}");
             }
         }

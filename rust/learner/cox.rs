@@ -7,7 +7,7 @@
 
 use super::baseline;
 use super::linalg::{combine, dot, gram, padded, zeroed};
-use super::newton::{self, Objective, Stop};
+use super::newton::{self, Objective, Start, Stop};
 use crate::error::{Error, Result};
 use crate::privacy::predictor::{Hazard, Predictor, TimeGrid};
 
@@ -49,7 +49,7 @@ pub(crate) struct Outcome<'a> {
 /// Reusable memory of a fit. Rows stand in descending order of time, so that risk sets are prefixes.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    newton: newton::Buffers,
+    pub newton: newton::Buffers,
     order: Vec<u32>,
     /// Standardised columns, padded.
     columns: Vec<f64>,
@@ -92,7 +92,7 @@ pub(crate) fn fit(
     x: &[f64],
     n_features: usize,
     outcome: Outcome,
-    warm: Option<&Hazard>,
+    warm: Option<Start<Hazard>>,
     buffers: &mut Buffers,
 ) -> Result<Predictor> {
     let n_rows = outcome.time.len();
@@ -100,10 +100,12 @@ pub(crate) fn fit(
     sort_rows(outcome, buffers);
     standardise(x, n_features, stride, buffers);
     let n_events = outcome.event.iter().filter(|&&event| event).count();
-    let warm = warm.filter(|w| w.coef.len() == n_features);
-    start(warm, buffers);
+    let warm = warm.filter(|w| w.model.coef.len() == n_features);
+    let factor = warm.as_ref().and_then(|w| w.factor);
+    start(warm.as_ref().map(|w| w.model), buffers);
     if n_events == 0 {
         buffers.newton.point.fill(0.0);
+        buffers.newton.factor.clear();
     } else {
         let stop = Stop {
             tolerance: if warm.is_some() { options.warm_tolerance } else { options.tolerance },
@@ -117,7 +119,7 @@ pub(crate) fn fit(
         zeroed(&mut rows.block, n_features * n_features);
         let mut partial =
             Partial { columns: &buffers.columns, groups: &buffers.groups, n_rows, stride, n_events, ridge, rows };
-        newton::minimise(&mut partial, &mut buffers.newton, false, stop);
+        newton::minimise(&mut partial, &mut buffers.newton, factor, stop);
     }
     hazard(options, outcome, stride, buffers)
 }
