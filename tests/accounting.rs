@@ -89,7 +89,8 @@ fn fractional_orders_keep_their_digits_at_the_extremes() {
 fn tiny_noise_is_priced_by_a_bound() {
     // Below the threshold fractional orders come from a chord, above it from the integral: never a fall in cost.
     let event = |noise_multiplier| Event::PoissonGaussian { sampling_rate: 0.01, noise_multiplier };
-    let (chord, integral) = (rdp::Curve::new(&event(0.099_999)).unwrap(), rdp::Curve::new(&event(0.1)).unwrap());
+    let (chord, integral) =
+        (rdp::Curve::new(&event(0.099_999)).unwrap(), rdp::Curve::new(&event(0.1)).unwrap());
     for ((alpha, above), exact) in rdp::orders().zip(chord.costs()).zip(integral.costs()) {
         assert!(above > exact, "order {alpha}: {above} below {exact}");
         assert!(alpha < 2.0 || *above < 2.0 * exact, "order {alpha}: {above} far above {exact}");
@@ -118,7 +119,8 @@ fn gdp_agrees_with_sixty_digits() {
 
 #[test]
 fn gaussian_events_add_up_in_inverse_squares() {
-    let together = epsilon(&[gaussian(5.0, 3), gaussian(2.0, 1), poisson(1.0, 5.0, 2), poisson(0.0, 0.1, 9)], 1e-6);
+    let together =
+        epsilon(&[gaussian(5.0, 3), gaussian(2.0, 1), poisson(1.0, 5.0, 2), poisson(0.0, 0.1, 9)], 1e-6);
     let single = gdp::epsilon((5.0 / 25.0 + 0.25_f64).sqrt(), 1e-6);
     assert!((together / single - 1.0).abs() < 1e-12);
     assert_eq!(accountant::epsilon(&[gaussian(5.0, 3)], 1e-6).unwrap().accountant, Accountant::Gdp);

@@ -97,11 +97,19 @@ proptest! {
             let codes: Vec<u32> = codes.iter().map(|&code| code.min(n_classes as u32 - 1)).collect();
             let near: Vec<f64> = x.iter().zip(noise.iter().cycle()).map(|(x, e)| x + e).collect();
             let base = Predictor::Linear(fit(&learner(1.0), &design(&near, n_features, &codes, n_classes), None));
+            let near_base = learner(1.0)
+                .base(&design(&near, n_features, &codes, n_classes), None, &mut Scratch::default())
+                .expect("fits");
             let design = design(&x, n_features, &codes, n_classes);
+            let quick = learner(1.0).fit_near(&design, &near_base, &mut Scratch::default()).expect("fits");
+            let Predictor::Linear(quick) = quick else { panic!("not linear") };
             let cold = fit(&learner(1.0), &design, None);
             let warm = fit(&learner(1.0), &design, Some(&base));
             // An intercept that runs off to the ridge alone has next to no curvature.
             for (a, b) in cold.coef.iter().chain(&cold.intercept).zip(warm.coef.iter().chain(&warm.intercept)) {
+                prop_assert!((a - b).abs() < 1e-5 * (1.0 + a.abs()), "{a} {b}");
+            }
+            for (a, b) in cold.coef.iter().chain(&cold.intercept).zip(quick.coef.iter().chain(&quick.intercept)) {
                 prop_assert!((a - b).abs() < 1e-5 * (1.0 + a.abs()), "{a} {b}");
             }
         }
@@ -112,13 +120,22 @@ proptest! {
 fn agrees_with_scikit_learn() {
     for case in &reference::load().classification {
         for expected in &case.logistic {
-            let model = fit(&learner(expected.c), &design(&case.x, case.n_features, &case.codes, case.n_classes), None);
+            let model = fit(
+                &learner(expected.c),
+                &design(&case.x, case.n_features, &case.codes, case.n_classes),
+                None,
+            );
             let expected_coef = expected.coef.concat();
             for (ours, theirs) in
                 model.coef.iter().chain(&model.intercept).zip(expected_coef.iter().chain(&expected.intercept))
             {
                 let scale = 1.0 + theirs.abs();
-                assert!((ours - theirs).abs() < 1e-6 * scale, "{} c={}: {ours} {theirs}", case.name, expected.c);
+                assert!(
+                    (ours - theirs).abs() < 1e-6 * scale,
+                    "{} c={}: {ours} {theirs}",
+                    case.name,
+                    expected.c
+                );
             }
         }
     }
@@ -131,7 +148,10 @@ fn one_row_one_class_and_absent_class_are_finite() {
     {
         let x: Vec<f64> = (0..codes.len() * 2).map(|k| (k as f64 * 0.7).sin()).collect();
         let model = fit(&learner(1.0), &design(&x, 2, &codes, n_classes), None);
-        assert!(model.coef.iter().chain(&model.intercept).all(|v| v.is_finite() && v.abs() < 25.0), "{model:?}");
+        assert!(
+            model.coef.iter().chain(&model.intercept).all(|v| v.is_finite() && v.abs() < 25.0),
+            "{model:?}"
+        );
         let present: f64 = objective(&model, 1.0, &x, 2, &codes) / codes.len() as f64;
         assert!(present < 2.0);
     }
@@ -178,8 +198,10 @@ fn scratch_leaves_no_trace() {
     let mut scratch = Scratch::default();
     let big: Vec<f64> = (0..60).map(|k| f64::from(k).cos()).collect();
     let codes: Vec<u32> = (0..20).map(|k| k % 3).collect();
-    let first = learner(1.0).fit(&design(&big[..20], 2, &[0, 1, 1, 0, 1, 0, 0, 1, 1, 0], 2), None, &mut scratch);
+    let first =
+        learner(1.0).fit(&design(&big[..20], 2, &[0, 1, 1, 0, 1, 0, 0, 1, 1, 0], 2), None, &mut scratch);
     learner(1.0).fit(&design(&big, 3, &codes, 3), None, &mut scratch).expect("fits");
-    let again = learner(1.0).fit(&design(&big[..20], 2, &[0, 1, 1, 0, 1, 0, 0, 1, 1, 0], 2), None, &mut scratch);
+    let again =
+        learner(1.0).fit(&design(&big[..20], 2, &[0, 1, 1, 0, 1, 0, 0, 1, 1, 0], 2), None, &mut scratch);
     assert_eq!(first, again);
 }

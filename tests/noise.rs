@@ -73,9 +73,13 @@ fn the_far_tails_have_their_weight() {
     let sample = draws(1 << 30, 77);
     for threshold in [1.0, 2.0, 3.0, 4.0] {
         let p = 2.0 * normal_cdf(-threshold);
-        let count = sample.iter().filter(|&&x| (x as f64).abs() > threshold * (1_u64 << 30) as f64).count() as f64;
+        let count =
+            sample.iter().filter(|&&x| (x as f64).abs() > threshold * (1_u64 << 30) as f64).count() as f64;
         let expected = DRAWS as f64 * p;
-        assert!((count - expected).abs() < 5.0 * expected.sqrt() + 5.0, "beyond {threshold}: {count}, not {expected}");
+        assert!(
+            (count - expected).abs() < 5.0 * expected.sqrt() + 5.0,
+            "beyond {threshold}: {count}, not {expected}"
+        );
     }
 }
 

@@ -43,6 +43,23 @@ pub(crate) fn add_scaled(y: &mut [f64], factor: f64, x: &[f64]) {
     }
 }
 
+/// `out += Σ factor_j column_j`, four columns at a time.
+pub(crate) fn combine(columns: &[f64], stride: usize, factors: &[f64], out: &mut [f64]) {
+    let mut blocks = columns.chunks_exact(4 * stride);
+    let mut by_four = factors.chunks_exact(4);
+    for (block, f) in blocks.by_ref().zip(by_four.by_ref()) {
+        let (first, second) = block.split_at(2 * stride);
+        let (a, b) = first.split_at(stride);
+        let (c, d) = second.split_at(stride);
+        for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *out += (f[0] * a + f[1] * b) + (f[2] * c + f[3] * d);
+        }
+    }
+    for (column, &factor) in blocks.remainder().chunks_exact(stride).zip(by_four.remainder()) {
+        add_scaled(out, factor, column);
+    }
+}
+
 /// Largest absolute value.
 pub(crate) fn max_abs(x: &[f64]) -> f64 {
     x.iter().fold(0.0, |most, x| x.abs().max(most))

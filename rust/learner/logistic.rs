@@ -1,8 +1,8 @@
 //! Logistic regression, binary and multinomial, with scikit-learn's objective:
 //! `½ ‖coef‖² + c Σ loss`, intercepts unpenalised but for a trace (see [`INTERCEPT_RIDGE`]).
 
-use super::linalg::{add_scaled, dot, gram, padded, zeroed};
-use super::newton::{self, Objective, Stop};
+use super::linalg::{combine, dot, gram, padded, zeroed};
+use super::newton::{self, Objective, Start, Stop};
 use crate::error::{Error, Result};
 use crate::privacy::predictor::{Linear, Predictor};
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ const LARGE: f64 = 1e200;
 /// Reusable memory of a fit.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    newton: newton::Buffers,
+    pub newton: newton::Buffers,
     columns: Vec<f64>,
     rows: RowBuffers,
 }
@@ -63,15 +63,17 @@ pub(crate) fn fit(
     n_features: usize,
     codes: &[u32],
     n_classes: usize,
-    warm: Option<&Linear>,
+    warm: Option<Start<Linear>>,
     buffers: &mut Buffers,
 ) -> Result<Predictor> {
     let n_outputs = if n_classes > 2 { n_classes } else { 1 };
     let dim = n_features + 1;
     let stride = padded(codes.len());
     with_ones(x, n_features, codes.len(), &mut buffers.columns);
-    let warm = warm.filter(|w| w.intercept.len() == n_outputs && w.coef.len() == n_outputs * n_features);
-    start(warm, n_features, n_outputs, &mut buffers.newton.point);
+    let warm =
+        warm.filter(|w| w.model.intercept.len() == n_outputs && w.model.coef.len() == n_outputs * n_features);
+    let factor = warm.as_ref().and_then(|w| w.factor);
+    start(warm.as_ref().map(|w| w.model), n_features, n_outputs, &mut buffers.newton.point);
     let stop = Stop {
         tolerance: if warm.is_some() { options.warm_tolerance } else { options.tolerance },
         max_iter: options.max_iter,
@@ -84,10 +86,10 @@ pub(crate) fn fit(
     let problem = Problem { columns: &buffers.columns, stride, dim, c: options.c, ridge, rows };
     if n_outputs == 1 {
         problem.rows.target.extend(codes.iter().map(|&code| if code == 1 { 1.0 } else { -1.0 }));
-        newton::minimise(&mut Binary(problem), &mut buffers.newton, false, stop);
+        newton::minimise(&mut Binary(problem), &mut buffers.newton, factor, stop);
     } else {
         problem.rows.target.extend(codes.iter().map(|&code| f64::from(code)));
-        newton::minimise(&mut Multinomial { problem, n_classes }, &mut buffers.newton, false, stop);
+        newton::minimise(&mut Multinomial { problem, n_classes }, &mut buffers.newton, factor, stop);
     }
     linear(&buffers.newton.point, dim, n_outputs)
 }
@@ -163,23 +165,6 @@ impl Problem<'_> {
             }
         }
         penalty
-    }
-}
-
-/// `out += Σ factor_j column_j`, four columns at a time.
-fn combine(columns: &[f64], stride: usize, factors: &[f64], out: &mut [f64]) {
-    let mut blocks = columns.chunks_exact(4 * stride);
-    let mut by_four = factors.chunks_exact(4);
-    for (block, f) in blocks.by_ref().zip(by_four.by_ref()) {
-        let (first, second) = block.split_at(2 * stride);
-        let (a, b) = first.split_at(stride);
-        let (c, d) = second.split_at(stride);
-        for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-            *out += (f[0] * a + f[1] * b) + (f[2] * c + f[3] * d);
-        }
-    }
-    for (column, &factor) in blocks.remainder().chunks_exact(stride).zip(by_four.remainder()) {
-        add_scaled(out, factor, column);
     }
 }
 

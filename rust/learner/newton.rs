@@ -11,6 +11,12 @@ pub(crate) trait Objective {
     fn hessian(&mut self, out: &mut [f64]);
 }
 
+/// A fitted model to start from, with the factor of its Hessian if it is known.
+pub(crate) struct Start<'a, M> {
+    pub model: &'a M,
+    pub factor: Option<&'a [f64]>,
+}
+
 /// When to stop.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stop {
@@ -31,12 +37,63 @@ pub(crate) struct Buffers {
     trial_gradient: Vec<f64>,
     /// Cholesky factor of the Hessian in use.
     pub factor: Vec<f64>,
+    secants: Secants,
+}
+
+/// Steps made since the factor was built, with the changes of the gradient: L-BFGS on top of the
+/// factor (Nocedal 1980, Math. Comput. 35:773).
+#[derive(Debug, Default)]
+struct Secants {
+    /// Step, then change of the gradient, for each pair.
+    pairs: Vec<f64>,
+    /// Product of step and change.
+    curvature: Vec<f64>,
+    weight: Vec<f64>,
+}
+
+impl Secants {
+    fn clear(&mut self) {
+        self.pairs.clear();
+        self.curvature.clear();
+    }
+
+    /// Adds a pair, unless rounding has eaten its curvature.
+    fn push(&mut self, from: (&[f64], &[f64]), to: (&[f64], &[f64])) {
+        let (length, n) = (self.pairs.len(), from.0.len());
+        self.pairs.extend(to.0.iter().zip(from.0).map(|(to, from)| to - from));
+        self.pairs.extend(to.1.iter().zip(from.1).map(|(to, from)| to - from));
+        let (step, change) = self.pairs[length..].split_at(n);
+        let curvature = dot(step, change);
+        if curvature > ROUNDING * (dot(step, step) * dot(change, change)).sqrt() {
+            self.curvature.push(curvature);
+        } else {
+            self.pairs.truncate(length);
+        }
+    }
+
+    /// Turns a gradient into the step to subtract.
+    fn apply(&mut self, factor: &[f64], vector: &mut [f64]) {
+        let n = vector.len();
+        self.weight.clear();
+        for (pair, curvature) in self.pairs.chunks_exact(2 * n).zip(&self.curvature).rev() {
+            let weight = dot(&pair[..n], vector) / curvature;
+            add_scaled(vector, -weight, &pair[n..]);
+            self.weight.push(weight);
+        }
+        solve(factor, vector);
+        for ((pair, curvature), weight) in
+            self.pairs.chunks_exact(2 * n).zip(&self.curvature).zip(self.weight.iter().rev())
+        {
+            let back = dot(&pair[n..], vector) / curvature;
+            add_scaled(vector, weight - back, &pair[..n]);
+        }
+    }
 }
 
 /// A factor is worth one more step after a full step no longer than this.
 const REUSE_BELOW: f64 = 0.5;
 /// A factor is rebuilt when a step is longer than this fraction of the one before.
-const CONTRACTION: f64 = 0.2;
+const CONTRACTION: f64 = 0.5;
 /// Sufficient decrease of Armijo's rule.
 const ARMIJO: f64 = 1e-4;
 /// Rounding error of the value, relative.
@@ -53,28 +110,44 @@ impl Buffers {
     }
 }
 
-/// Minimises from `buffers.point`; with `factored`, `buffers.factor` already holds a factor to try first.
+/// Copies a factor of the right size; says whether there was one.
+fn take(factor: Option<&[f64]>, n: usize, into: &mut Vec<f64>) -> bool {
+    let Some(factor) = factor.filter(|factor| factor.len() == n * n) else { return false };
+    into.clear();
+    into.extend_from_slice(factor);
+    true
+}
+
+/// Minimises from `buffers.point`; `factor`, of the Hessian at a nearby minimum, is tried first.
 ///
-/// A factor serves while it still contracts the steps well (the chord method): near the minimum
-/// that saves the Hessian, which is the cost.
-pub(crate) fn minimise(objective: &mut impl Objective, buffers: &mut Buffers, factored: bool, stop: Stop) {
+/// A factor serves, corrected by secants, while it still contracts the steps well: near the
+/// minimum that saves the Hessian, which is the cost.
+pub(crate) fn minimise(
+    objective: &mut impl Objective,
+    buffers: &mut Buffers,
+    factor: Option<&[f64]>,
+    stop: Stop,
+) {
     let n = buffers.point.len();
+    let mut usable = take(factor, n, &mut buffers.factor);
     buffers.resize(n);
+
     let mut value = objective.evaluate(&buffers.point, &mut buffers.gradient);
     if !value.is_finite() {
         buffers.point.fill(0.0);
         value = objective.evaluate(&buffers.point, &mut buffers.gradient);
     }
-    let mut usable = factored;
+    buffers.secants.clear();
     let mut previous = f64::INFINITY;
     for _ in 0..stop.max_iter {
         let fresh = !usable;
         if fresh {
             objective.hessian(&mut buffers.factor);
             factorise(&mut buffers.factor, n);
+            buffers.secants.clear();
         }
         buffers.step.copy_from_slice(&buffers.gradient);
-        solve(&buffers.factor, &mut buffers.step);
+        buffers.secants.apply(&buffers.factor, &mut buffers.step);
         let size = max_abs(&buffers.step);
         if size <= stop.tolerance * (1.0 + max_abs(&buffers.point)) {
             add_scaled(&mut buffers.point, -1.0, &buffers.step);
@@ -82,6 +155,8 @@ pub(crate) fn minimise(objective: &mut impl Objective, buffers: &mut Buffers, fa
         }
         let (fraction, reached) = search(objective, buffers, value);
         if fraction > 0.0 {
+            let Buffers { point, gradient, trial, trial_gradient, secants, .. } = &mut *buffers;
+            secants.push((point, gradient), (trial, trial_gradient));
             std::mem::swap(&mut buffers.point, &mut buffers.trial);
             std::mem::swap(&mut buffers.gradient, &mut buffers.trial_gradient);
             value = reached;

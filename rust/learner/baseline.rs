@@ -1,0 +1,57 @@
+//! Piecewise-constant baseline hazard: events over weighted exposure in each interval of a public
+//! grid, shrunk to the overall hazard by a few pseudo-events so that none is zero or infinite.
+
+use crate::privacy::predictor::TimeGrid;
+
+/// Linear predictors beyond this count as this in the exposure.
+const MOST_ETA: f64 = 30.0;
+/// Log hazards beyond this count as this, so that hazards are finite and positive.
+const MOST_LOG_HAZARD: f64 = 500.0;
+/// Events counted when there are none at all.
+const LEAST_EVENTS: f64 = 0.5;
+/// Least exposure, as a fraction of the grid's length.
+const LEAST_EXPOSURE: f64 = 1e-6;
+
+/// What the baseline needs of a row.
+#[derive(Clone, Copy)]
+pub(crate) struct Row {
+    pub time: f64,
+    pub event: bool,
+    /// Linear predictor of the centred features.
+    pub eta: f64,
+}
+
+/// Log hazards in the intervals, and cumulative hazards at their left edges, for features that are
+/// not centred: `centre` is the linear predictor of their means.
+pub(crate) fn fit(
+    rows: impl Iterator<Item = Row>,
+    grid: &TimeGrid,
+    prior_events: f64,
+    centre: f64,
+) -> (Vec<f64>, Vec<f64>) {
+    let n = grid.n_intervals();
+    // The two vectors returned first hold events and exposure.
+    let (mut events, mut exposure) = (vec![0.0; n], vec![0.0; n]);
+    let width = |interval: usize| grid.edges[interval + 1] - grid.edges[interval];
+    for row in rows {
+        let (interval, into) = grid.locate(row.time);
+        let risk = row.eta.clamp(-MOST_ETA, MOST_ETA).exp();
+        events[interval] += f64::from(u8::from(row.event));
+        exposure[interval] += risk * into;
+        for (earlier, exposure) in exposure[..interval].iter_mut().enumerate() {
+            *exposure += risk * width(earlier);
+        }
+    }
+    let least_exposure = LEAST_EXPOSURE * (grid.edges[n] - grid.edges[0]);
+    let overall =
+        events.iter().sum::<f64>().max(LEAST_EVENTS) / exposure.iter().sum::<f64>().max(least_exposure);
+    let mut cumulative = 0.0;
+    for interval in 0..n {
+        let hazard = (events[interval] + prior_events) / (exposure[interval] + prior_events / overall);
+        let log_hazard = (hazard.ln() - centre).clamp(-MOST_LOG_HAZARD, MOST_LOG_HAZARD);
+        events[interval] = log_hazard;
+        exposure[interval] = cumulative;
+        cumulative += log_hazard.exp() * width(interval);
+    }
+    (events, exposure)
+}
