@@ -1,5 +1,5 @@
 //! Logistic regression, binary and multinomial, with scikit-learn's objective:
-//! `½ ‖coef‖² + c Σ loss`, intercepts unpenalised but for a trace (see [`INTERCEPT_RIDGE`]).
+//! `½ ‖coef‖² + c Σ loss`, intercepts unpenalised but for a trace that keeps that of an absent class finite.
 
 use super::linalg::{combine, dot, gram, padded, zeroed};
 use super::newton::{self, Objective, Start, Stop};

@@ -100,24 +100,28 @@ def main():
     warnings.simplefilter("ignore")
     cases = {"classification": [], "survival": []}
     for name, x, y in classification():
-        cases["classification"].append({
-            "name": name,
-            "n_features": x.shape[1],
-            "n_classes": int(y.max()) + 1,
-            "x": x.ravel().tolist(),
-            "codes": y.tolist(),
-            "logistic": [logistic(x, y, c) for c in (0.05, 1.0, 20.0)],
-            "tree": [fit for fit in trees(x, y) if fit["unique"]],
-        })
+        cases["classification"].append(
+            {
+                "name": name,
+                "n_features": x.shape[1],
+                "n_classes": int(y.max()) + 1,
+                "x": x.ravel().tolist(),
+                "codes": y.tolist(),
+                "logistic": [logistic(x, y, c) for c in (0.05, 1.0, 20.0)],
+                "tree": [fit for fit in trees(x, y) if fit["unique"]],
+            }
+        )
     for name, x, time, event in survival():
-        cases["survival"].append({
-            "name": name,
-            "n_features": x.shape[1],
-            "x": x.ravel().tolist(),
-            "time": time.tolist(),
-            "event": [bool(e) for e in event],
-            "cox": [cox(x, time, event, p) for p in (0.0, 0.01, 0.5)],
-        })
+        cases["survival"].append(
+            {
+                "name": name,
+                "n_features": x.shape[1],
+                "x": x.ravel().tolist(),
+                "time": time.tolist(),
+                "event": [bool(e) for e in event],
+                "cox": [cox(x, time, event, p) for p in (0.0, 0.01, 0.5)],
+            }
+        )
     path = Path(__file__).with_name("learners.json")
     path.write_text(json.dumps(cases))
     print(path, path.stat().st_size)
