@@ -8,7 +8,7 @@ pub mod start;
 
 use self::population::Population;
 use crate::error::{Error, Result};
-use crate::learner::{Design, Labels, Learner, Scratch};
+use crate::learner::{Base, Design, Labels, Learner, Scratch};
 use crate::marginals::codec::Codec;
 use crate::privacy::answer::Round;
 use crate::privacy::cohort::PrivateCohort;
@@ -113,11 +113,22 @@ impl Problem<'_> {
     /// # Errors
     /// [`Error::Fit`] when a learner refuses the rows.
     pub fn fit(&self, latents: &[f64]) -> Result<Candidate> {
-        let mut workspace = Workspace { latents: latents.to_vec(), ..Workspace::default() };
-        self.fit_in(&mut workspace, None)
+        let weights = self.learners.iter().map(|w| w.weight);
+        let base = self.base(latents)?;
+        Ok(weights.zip(base.iter().map(|b| b.predictor().clone())).collect())
     }
 
-    fn fit_in(&self, workspace: &mut Workspace, warm: Option<&Candidate>) -> Result<Candidate> {
+    /// The fits at the unperturbed rows, from which those of the candidates start.
+    fn base(&self, latents: &[f64]) -> Result<Vec<Base>> {
+        let mut workspace = Workspace { latents: latents.to_vec(), ..Workspace::default() };
+        self.fit_each(&mut workspace, |_, learner, design, fit| learner.base(design, None, fit))
+    }
+
+    fn fit_each<T>(
+        &self,
+        workspace: &mut Workspace,
+        fit_one: impl Fn(usize, &Learner, &Design<'_>, &mut Scratch) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let Workspace { latents, cells, x, time, fit } = workspace;
         self.decode(latents, cells, x, time);
         let labels = match (self.outcome, self.grid) {
@@ -130,11 +141,7 @@ impl Problem<'_> {
             }
         };
         let design = Design { x, n_features: self.codec.width(), labels };
-        let fit_one = |(i, weighted): (usize, &Weighted)| {
-            let start = warm.map(|candidate| &candidate[i].1);
-            Ok((weighted.weight, weighted.learner.fit(&design, start, fit)?))
-        };
-        self.learners.iter().enumerate().map(fit_one).collect()
+        self.learners.iter().enumerate().map(|(i, w)| fit_one(i, &w.learner, &design, fit)).collect()
     }
 
     fn decode(&self, latents: &[f64], cells: &mut Vec<f64>, x: &mut Vec<f64>, time: &mut Vec<f64>) {
@@ -154,7 +161,7 @@ impl Problem<'_> {
 
     /// All candidates of the current round, fitted in parallel from the unperturbed fit.
     fn candidates(&self, search: &ZerothOrder, cancel: &AtomicBool) -> Result<Vec<Candidate>> {
-        let warm = self.fit(search.latents())?;
+        let base = self.base(search.latents())?;
         (0..search.n_candidates())
             .into_par_iter()
             .map_init(Workspace::default, |workspace, index| {
@@ -162,7 +169,9 @@ impl Problem<'_> {
                     return Err(Error::Interrupted);
                 }
                 search.candidate(index, &mut workspace.latents);
-                self.fit_in(workspace, Some(&warm))
+                self.fit_each(workspace, |i, learner, design, fit| {
+                    Ok((self.learners[i].weight, learner.fit_near(design, &base[i], fit)?))
+                })
             })
             .collect()
     }
