@@ -71,6 +71,15 @@ impl Decoder {
         Problem { codec: &self.codec, grid: self.grid.as_ref(), learners, outcome }
     }
 
+    fn encoded(&self, py: Python<'_>, canonical: &[f64]) -> PyResult<Py<PyArray2<f64>>> {
+        let (width, n_columns) = (self.codec.width(), self.codec.n_columns());
+        let mut x = vec![0.0; canonical.len() / n_columns * width];
+        for (row, out) in canonical.chunks_exact(n_columns).zip(x.chunks_exact_mut(width)) {
+            self.codec.encode_row(row, out);
+        }
+        matrix(py, x, width)
+    }
+
     fn cells(&self, py: Python<'_>, mut cells: Vec<f64>) -> PyResult<[Py<PyArray2<f64>>; 2]> {
         let n_columns = self.codec.n_columns();
         let missing = cells.iter().map(|c| f64::from(c.is_nan())).collect();
@@ -214,17 +223,34 @@ impl Decoder {
         Ok((cells, missing, outcome))
     }
 
-    /// Encoded features (`n_rows × width`) of cells in schema order, as native learners see them.
+    /// Cells as a [`Self::table`] has them, from cells as a cohort is given: clipped to the schema,
+    /// missing ones imputed, with their flags.
+    fn tabulate(&self, cells: PyReadonlyArray2<'_, f64>) -> PyResult<[Py<PyArray2<f64>>; 2]> {
+        let canonical = |row: &[f64]| -> Vec<f64> {
+            self.schema.features().zip(row).map(|(column, &cell)| column.canonical(cell)).collect()
+        };
+        let rows = slice2(&cells)?.chunks_exact(self.codec.n_columns());
+        self.cells(cells.py(), rows.flat_map(canonical).collect())
+    }
+
+    /// Encoded features (`n_rows × width`) of cells as a cohort is given.
     fn encode(&self, py: Python<'_>, cells: PyReadonlyArray2<'_, f64>) -> PyResult<Py<PyArray2<f64>>> {
-        let (width, n_columns) = (self.codec.width(), self.codec.n_columns());
-        let cells = slice2(&cells)?;
-        let mut x = vec![0.0; cells.len() / n_columns * width];
-        let mut canonical = vec![0.0; n_columns];
-        for (row, out) in cells.chunks_exact(n_columns).zip(x.chunks_exact_mut(width)) {
-            let columns = self.schema.features().zip(row);
-            canonical.iter_mut().zip(columns).for_each(|(c, (column, &cell))| *c = column.canonical(cell));
-            self.codec.encode_row(&canonical, out);
-        }
-        matrix(py, x, width)
+        let canonical = |row: &[f64]| -> Vec<f64> {
+            self.schema.features().zip(row).map(|(column, &cell)| column.canonical(cell)).collect()
+        };
+        let rows = slice2(&cells)?.chunks_exact(self.codec.n_columns());
+        self.encoded(py, &rows.flat_map(canonical).collect::<Vec<f64>>())
+    }
+
+    /// Encoded features of a table's cells and flags.
+    fn encode_table(
+        &self,
+        py: Python<'_>,
+        cells: PyReadonlyArray2<'_, f64>,
+        missing: PyReadonlyArray2<'_, f64>,
+    ) -> PyResult<Py<PyArray2<f64>>> {
+        let flagged = |(&cell, &flag): (&f64, &f64)| if flag == 1.0 { f64::NAN } else { cell };
+        let cells: Vec<f64> = slice2(&cells)?.iter().zip(slice2(&missing)?).map(flagged).collect();
+        self.encoded(py, &cells)
     }
 }

@@ -1,0 +1,154 @@
+"""Public settings of a run: everything that is fixed before data are read, and cost nothing to choose.
+
+The defaults were chosen on public cohorts (docs/experiments.md), never on the data at hand.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+__all__ = ["Anneal", "Recipe", "Schedule", "default_recipe"]
+
+
+@dataclass(frozen=True)
+class Anneal:
+    """Start and end of a quantity that falls geometrically over the rounds, both above 0."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """What changes from round to round.
+
+    Attributes
+    ----------
+    rounds : int
+        Number of rounds T.
+    radius : Anneal
+        Smoothing radius μ, in latents: a share of the patients.
+    step : Anneal
+        Step, in latents.
+    clip : Anneal
+        Clip C of one loss difference, in nats; a patient's K-vector is clipped to C·√K.
+    momentum : float
+        In [0, 1).
+    """
+
+    rounds: int
+    radius: Anneal
+    step: Anneal
+    clip: Anneal
+    momentum: float = 0.9
+
+    def to_json(self) -> str:
+        """Write as the extension reads it."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All public settings of a run.
+
+    Attributes
+    ----------
+    private : Schedule
+        Rounds that ask the patients.
+    directions : int
+        Directions K of a private round.
+    marginal_share : float
+        Share of the budget, in squared GDP parameter, for the noisy marginals.
+    teacher_rows : int
+        Synthetic rows of the private phase.
+    public : Schedule
+        Free rounds that ask the pseudo-population.
+    public_directions : int
+        Directions of a free round.
+    population_rows : int
+        Pseudo-patients.
+    check_every : int
+        Free rounds between two looks at the mean loss; the best rows seen are kept.
+    hazard_intervals : int
+        Intervals of the piecewise-constant baseline hazard.
+    """
+
+    private: Schedule
+    directions: int
+    marginal_share: float
+    teacher_rows: int
+    public: Schedule
+    public_directions: int
+    population_rows: int
+    check_every: int
+    hazard_intervals: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers for the manifest."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Recipe:
+        """Read what :meth:`to_dict` wrote."""
+        schedules = {name: _schedule(values[name]) for name in ("private", "public")}
+        return cls(**{**values, **schedules})
+
+
+def _schedule(values: dict[str, Any]) -> Schedule:
+    anneals = {name: Anneal(**values[name]) for name in ("radius", "step", "clip")}
+    return Schedule(**{**values, **anneals})
+
+
+def default_recipe(
+    *,
+    survival: bool,
+    n_features: int,
+    native: bool,
+    rounds: int | None = None,
+    directions: int | None = None,
+    marginal_share: float | None = None,
+) -> Recipe:
+    """Choose the settings from public facts.
+
+    Parameters
+    ----------
+    survival : bool
+        Task of the schema.
+    n_features : int
+        Feature columns of the schema.
+    native : bool
+        Whether all wanted learners are native; others get few free rounds, since each fit takes long.
+    rounds, directions, marginal_share : optional
+        Take the place of the defaults in the private phase.
+    """
+    private = Schedule(
+        rounds=400,
+        radius=Anneal(0.15, 0.03),
+        step=Anneal(0.03, 0.004),
+        clip=Anneal(0.5, 0.2) if survival else Anneal(0.06, 0.03),
+    )
+    public = Schedule(
+        rounds=800 if native else 10,
+        radius=Anneal(0.15, 0.03),
+        step=Anneal(0.03, 0.004),
+        clip=Anneal(1.0, 1.0),
+    )
+    recipe = Recipe(
+        private=private,
+        directions=32,
+        marginal_share=0.12 if n_features < 50 else 0.3,
+        teacher_rows=200,
+        public=public,
+        public_directions=32 if native else 4,
+        population_rows=4000,
+        check_every=50 if native else 1,
+        hazard_intervals=10,
+    )
+    return replace(
+        recipe,
+        private=replace(private, rounds=private.rounds if rounds is None else rounds),
+        directions=recipe.directions if directions is None else directions,
+        marginal_share=recipe.marginal_share if marginal_share is None else marginal_share,
+    )
