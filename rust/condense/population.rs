@@ -103,13 +103,9 @@ impl Population {
                 }
                 let first = block * BLOCK;
                 let n_rows = BLOCK.min(self.n_rows - first);
-                let mut losses = vec![0.0; n_rows * candidates.len()];
+                let mut losses = vec![0.0; BLOCK * candidates.len()];
                 pack.losses(x, n_rows, self.block(problem, first, n_rows), &mut pack.scratch(), &mut losses);
-                let mut sum = vec![0.0; candidates.len()];
-                for row in losses.chunks_exact(candidates.len()) {
-                    sum.iter_mut().zip(row).for_each(|(s, l)| *s += l);
-                }
-                Ok(sum)
+                Ok(losses.chunks_exact(BLOCK).map(|losses| losses[..n_rows].iter().sum()).collect())
             })
             .collect();
         let mut mean = vec![0.0; candidates.len()];

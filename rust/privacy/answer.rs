@@ -133,12 +133,11 @@ impl PrivateCohort {
             for (&(row, _), out) in block.iter().zip(x.chunks_exact_mut(width)) {
                 round.codec.encode_row(&self.cells[row * self.n_columns..][..self.n_columns], out);
             }
-            let losses = &mut losses[..block.len() * n_candidates];
             let outcome = self.gather(block);
-            pack.losses(&x, block.len(), outcome.view(round.grid), &mut scratch, losses);
-            for (&(_, last), loss) in block.iter().zip(losses.chunks_exact(n_candidates)) {
-                let pairs = loss.chunks_exact(2);
-                vector.iter_mut().zip(pairs).for_each(|(v, pair)| *v += pair[0] - pair[1]);
+            pack.losses(&x, block.len(), outcome.view(round.grid), &mut scratch, &mut losses);
+            for (row, &(_, last)) in block.iter().enumerate() {
+                let pairs = losses.chunks_exact(2 * BLOCK);
+                vector.iter_mut().zip(pairs).for_each(|(v, pair)| *v += pair[row] - pair[BLOCK + row]);
                 if last {
                     clip_to_lattice(&vector, round.clip_norm, &mut lattice);
                     sums.iter_mut().zip(&lattice).for_each(|(s, l)| *s += l);

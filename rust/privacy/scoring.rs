@@ -36,7 +36,12 @@ pub struct ScoringPack<'a> {
 
 /// Working memory of one thread.
 pub struct Scratch {
+    /// Linear predictors, `n_outputs × BLOCK`.
     eta: Vec<f64>,
+    /// Interval of each row's time, and how far into it.
+    place: Vec<(usize, f64)>,
+    /// Logits of one row.
+    logits: Vec<f64>,
 }
 
 impl<'a> ScoringPack<'a> {
@@ -66,11 +71,12 @@ impl<'a> ScoringPack<'a> {
 
     /// Working memory for [`Self::losses`].
     pub fn scratch(&self) -> Scratch {
-        Scratch { eta: vec![0.0; BLOCK * self.intercept.len()] }
+        let eta = vec![0.0; BLOCK * self.intercept.len()];
+        Scratch { eta, place: Vec::with_capacity(BLOCK), logits: Vec::new() }
     }
 
     /// Losses of the first `n_rows` rows of a block (`BLOCK × n_features`, zero-padded) under every
-    /// candidate, into `out` (`n_rows × n_candidates`).
+    /// candidate, into `out` (`n_candidates × BLOCK`).
     pub fn losses(
         &self,
         x: &[f64],
@@ -81,60 +87,118 @@ impl<'a> ScoringPack<'a> {
     ) {
         out.fill(0.0);
         self.linear_parts(x, scratch);
-        let n_outputs = self.intercept.len();
-        let mut first = 0;
-        for (c, candidate) in self.candidates.iter().enumerate() {
+        let Scratch { eta, place, logits } = scratch;
+        if let BlockOutcome::Survival(time, _, grid) = outcome {
+            place.clear();
+            place.extend(time[..n_rows].iter().map(|&t| grid.locate(t)));
+        }
+        let mut rest = eta.as_slice();
+        for (candidate, out) in self.candidates.iter().zip(out.chunks_exact_mut(BLOCK)) {
             for (weight, model) in candidate {
-                let eta = |row: usize, n: usize| &scratch.eta[row * n_outputs + first..][..n];
-                let n = match model {
-                    Predictor::Linear(linear) => linear.intercept.len(),
-                    Predictor::Hazard(_) => 1,
-                    Predictor::Tree(_) => 0,
-                };
-                for row in 0..n_rows {
-                    let features = &x[row * self.n_features..][..self.n_features];
-                    let loss = match (model, outcome) {
-                        (Predictor::Hazard(h), BlockOutcome::Survival(time, event, grid)) => {
-                            hazard_loss(h, eta(row, 1)[0], time[row], event[row], grid)
+                let (own, next) = rest.split_at(BLOCK * n_outputs(model));
+                rest = next;
+                let out = &mut out[..n_rows];
+                match model {
+                    Predictor::Hazard(hazard) => add_hazard(hazard, *weight, own, place, outcome, out),
+                    Predictor::Linear(_) => add_linear(*weight, own, outcome, logits, out),
+                    Predictor::Tree(tree) => {
+                        let rows = x.chunks_exact(self.n_features);
+                        for (row, (features, out)) in rows.zip(out).enumerate() {
+                            *out += weight * class_loss(leaf(tree, features), row, outcome);
                         }
-                        (Predictor::Linear(_), BlockOutcome::Classes(y)) => linear_loss(eta(row, n), y[row]),
-                        (Predictor::Linear(_), BlockOutcome::Probabilities(p, k)) => {
-                            soft_linear_loss(eta(row, n), &p[row * k..][..k])
-                        }
-                        (Predictor::Tree(tree), BlockOutcome::Classes(y)) => {
-                            tree_loss(tree, features, y[row])
-                        }
-                        (Predictor::Tree(tree), BlockOutcome::Probabilities(p, k)) => {
-                            let log_prob = leaf(tree, features);
-                            -log_prob.iter().zip(&p[row * k..][..k]).map(|(l, p)| l * p).sum::<f64>()
-                        }
-                        _ => f64::NAN,
-                    };
-                    out[row * self.candidates.len() + c] += weight * loss;
+                    }
                 }
-                first += n;
             }
         }
     }
 
+    /// `coef · xᵀ + intercept` of all linear predictors in one product.
     fn linear_parts(&self, x: &[f64], scratch: &mut Scratch) {
-        let n_outputs = self.intercept.len();
-        if n_outputs == 0 {
+        if self.intercept.is_empty() {
             return;
         }
-        for row in scratch.eta.chunks_exact_mut(n_outputs) {
-            row.copy_from_slice(&self.intercept);
+        for (eta, intercept) in scratch.eta.chunks_exact_mut(BLOCK).zip(&self.intercept) {
+            eta.fill(*intercept);
         }
+        let n_outputs = self.intercept.len();
         let views = (
             ArrayView2::from_shape((BLOCK, self.n_features), x),
             ArrayView2::from_shape((n_outputs, self.n_features), &self.coef),
-            ArrayViewMut2::from_shape((BLOCK, n_outputs), &mut scratch.eta),
+            ArrayViewMut2::from_shape((n_outputs, BLOCK), &mut scratch.eta),
         );
         if let (Ok(x), Ok(coef), Ok(mut eta)) = views {
-            general_mat_mul(1.0, &x, &coef.t(), 1.0, &mut eta);
+            general_mat_mul(1.0, &coef, &x.t(), 1.0, &mut eta);
         } else {
             scratch.eta.fill(f64::NAN);
         }
+    }
+}
+
+fn n_outputs(model: &Predictor) -> usize {
+    match model {
+        Predictor::Linear(linear) => linear.intercept.len(),
+        Predictor::Hazard(_) => 1,
+        Predictor::Tree(_) => 0,
+    }
+}
+
+/// Log loss of logistic regression: softmax, or for one output the logistic function.
+fn add_linear(weight: f64, eta: &[f64], outcome: BlockOutcome<'_>, logits: &mut Vec<f64>, out: &mut [f64]) {
+    if eta.len() == BLOCK {
+        for (row, (eta, out)) in eta.iter().zip(out).enumerate() {
+            *out += weight * (softplus(*eta) - positive(row, outcome) * eta);
+        }
+        return;
+    }
+    for (row, out) in out.iter_mut().enumerate() {
+        logits.clear();
+        logits.extend(eta.chunks_exact(BLOCK).map(|output| output[row]));
+        let shift = log_sum_exp(logits);
+        logits.iter_mut().for_each(|l| *l -= shift);
+        *out += weight * class_loss(logits, row, outcome);
+    }
+}
+
+/// Probability that the row is of the second of two classes; NaN where its class is missing.
+fn positive(row: usize, outcome: BlockOutcome<'_>) -> f64 {
+    match outcome {
+        BlockOutcome::Classes(class) => class[row],
+        BlockOutcome::Probabilities(p, n_classes) => p[row * n_classes + 1],
+        BlockOutcome::Survival(..) => f64::NAN,
+    }
+}
+
+/// Cross-entropy of a row's class, or class probabilities, under log probabilities.
+fn class_loss(log_prob: &[f64], row: usize, outcome: BlockOutcome<'_>) -> f64 {
+    match outcome {
+        BlockOutcome::Classes(class) if class[row].is_nan() => f64::NAN,
+        BlockOutcome::Classes(class) => -log_prob[class[row] as usize],
+        BlockOutcome::Probabilities(p, n_classes) => {
+            -log_prob.iter().zip(&p[row * n_classes..][..n_classes]).map(|(l, p)| l * p).sum::<f64>()
+        }
+        BlockOutcome::Survival(..) => f64::NAN,
+    }
+}
+
+/// Full survival likelihood with a piecewise-constant baseline.
+fn add_hazard(
+    hazard: &Hazard,
+    weight: f64,
+    eta: &[f64],
+    place: &[(usize, f64)],
+    outcome: BlockOutcome<'_>,
+    out: &mut [f64],
+) {
+    let BlockOutcome::Survival(time, event, _) = outcome else {
+        out.fill(f64::NAN);
+        return;
+    };
+    let rate: Vec<f64> = hazard.log_hazard.iter().map(|l| l.exp()).collect();
+    for (row, (out, eta)) in out.iter_mut().zip(eta).enumerate() {
+        let (interval, into) = place[row];
+        let cumulative = hazard.cumulative[interval] + into * rate[interval];
+        let loss = cumulative * eta.exp() - event[row] * (eta + hazard.log_hazard[interval]);
+        *out += weight * if time[row].is_nan() { f64::NAN } else { loss };
     }
 }
 
@@ -148,22 +212,6 @@ fn log_sum_exp(eta: &[f64]) -> f64 {
     largest + eta.iter().map(|e| (e - largest).exp()).sum::<f64>().ln()
 }
 
-/// Log loss of a class; one output means two classes.
-fn linear_loss(eta: &[f64], class: f64) -> f64 {
-    match (eta, class.is_nan()) {
-        (_, true) => f64::NAN,
-        ([eta], _) => softplus(*eta) - class * eta,
-        _ => log_sum_exp(eta) - eta[class as usize],
-    }
-}
-
-fn soft_linear_loss(eta: &[f64], probability: &[f64]) -> f64 {
-    match eta {
-        [eta] => softplus(*eta) - probability[1] * eta,
-        _ => log_sum_exp(eta) - eta.iter().zip(probability).map(|(e, p)| e * p).sum::<f64>(),
-    }
-}
-
 /// Log class probabilities of the leaf that a row falls into.
 pub fn leaf<'t>(tree: &'t Tree, features: &[f64]) -> &'t [f64] {
     let mut at = 0;
@@ -175,19 +223,4 @@ pub fn leaf<'t>(tree: &'t Tree, features: &[f64]) -> &'t [f64] {
             }
         }
     }
-}
-
-fn tree_loss(tree: &Tree, features: &[f64], class: f64) -> f64 {
-    if class.is_nan() { f64::NAN } else { -leaf(tree, features)[class as usize] }
-}
-
-/// Full survival likelihood with a piecewise-constant baseline.
-fn hazard_loss(hazard: &Hazard, eta: f64, time: f64, event: f64, grid: &TimeGrid) -> f64 {
-    if time.is_nan() || event.is_nan() {
-        return f64::NAN;
-    }
-    let (interval, into) = grid.locate(time);
-    let log_hazard = hazard.log_hazard[interval];
-    let cumulative = hazard.cumulative[interval] + into * log_hazard.exp();
-    cumulative * eta.exp() - event * (eta + log_hazard)
 }

@@ -88,6 +88,7 @@ impl FittedModels {
         let pack = ScoringPack::new(&candidates, self.n_features);
         let mut losses = vec![0.0; outcome.len()];
         let mut block = vec![0.0; BLOCK * self.n_features];
+        let mut own = vec![0.0; BLOCK];
         for (b, x) in slice2(&x)?.chunks(BLOCK * self.n_features).enumerate() {
             block[..x.len()].copy_from_slice(x);
             let rows = b * BLOCK..(b * BLOCK + x.len() / self.n_features);
@@ -97,7 +98,8 @@ impl FittedModels {
                 }
                 _ => BlockOutcome::Classes(&outcome[rows.clone()]),
             };
-            pack.losses(&block, rows.len(), view, &mut pack.scratch(), &mut losses[rows]);
+            pack.losses(&block, rows.len(), view, &mut pack.scratch(), &mut own);
+            losses[rows.clone()].copy_from_slice(&own[..rows.len()]);
         }
         Ok(PyArray1::from_vec(py, losses))
     }
