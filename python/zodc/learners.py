@@ -1,0 +1,237 @@
+"""What the rows are made for: native learners, foreign models, and weighted mixtures of both."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from numbers import Real
+from typing import Any
+
+from zodc.models import PythonModel
+from zodc.schema import Schema, Task
+
+__all__ = ["Cox", "Logistic", "Native", "Objective", "Tree", "resolve", "teacher"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Native:
+    """A learner that runs in Rust."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and options, as Rust and the manifest read them."""
+        return {"kind": type(self).__name__.lower(), **asdict(self)}
+
+    def _need(self, option: str, holds: bool, requirement: str) -> None:
+        if not holds:
+            name, value = type(self).__name__, getattr(self, option)
+            raise ValueError(f"The '{option}' option of {name} must be {requirement}. Got {value!r} instead.")
+
+    def _need_number(self, option: str, *, above: bool) -> None:
+        value = getattr(self, option)
+        holds = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        requirement = "a finite number above 0" if above else "a finite number of at least 0"
+        self._need(option, holds and (value > 0 if above else value >= 0), requirement)
+
+    def _need_count(self, option: str) -> None:
+        value = getattr(self, option)
+        holds = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        self._need(option, holds, "a whole number of at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree(Native):
+    """Classification tree (CART, Gini), as scikit-learn's `DecisionTreeClassifier`.
+
+    Parameters
+    ----------
+    max_depth : int, default=4
+        Most splits from the root to a leaf.
+    min_samples_leaf : int, default=5
+        Fewest synthetic rows in a leaf.
+    smoothing : float, default=1.0
+        Pseudo-count of each class in a leaf, above 0: keeps probabilities away from 0 and 1.
+    """
+
+    max_depth: int = 4
+    min_samples_leaf: int = 5
+    smoothing: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._need_count("max_depth")
+        self._need_count("min_samples_leaf")
+        self._need_number("smoothing", above=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logistic(Native):
+    """Logistic regression, binary or multinomial, with an L2 penalty.
+
+    Parameters
+    ----------
+    c : float, default=1.0
+        Inverse strength of the penalty, as scikit-learn's `C`.
+    """
+
+    c: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._need_number("c", above=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cox(Native):
+    """Cox regression (Efron ties, ridge) with a piecewise-constant baseline hazard.
+
+    Parameters
+    ----------
+    penalizer : float, default=0.1
+        Strength of the ridge, as in lifelines' `CoxPHFitter`.
+    """
+
+    penalizer: float = 0.1
+
+    def __post_init__(self) -> None:
+        self._need_number("penalizer", above=False)
+
+
+_NATIVE: dict[str, tuple[type[Native], Task]] = {
+    "tree": (Tree, "classification"),
+    "logistic": (Logistic, "classification"),
+    "cox": (Cox, "survival"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """A weighted mixture of learners.
+
+    Attributes
+    ----------
+    parts : tuple of (float, Native or PythonModel)
+        Weights above 0, with their learners.
+    """
+
+    parts: tuple[tuple[float, Native | PythonModel], ...]
+
+    @property
+    def native_json(self) -> str:
+        """Native learners with their weights, as Rust reads them."""
+        natives = [(weight, part) for weight, part in self.parts if isinstance(part, Native)]
+        return json.dumps([{"weight": weight, "learner": part.to_dict()} for weight, part in natives])
+
+    @property
+    def models(self) -> tuple[tuple[float, PythonModel], ...]:
+        """Foreign models with their weights."""
+        return tuple((weight, part) for weight, part in self.parts if isinstance(part, PythonModel))
+
+    @property
+    def is_native(self) -> bool:
+        """Whether all of it runs in Rust."""
+        return not self.models
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether the rows of the private phase can be the release."""
+        return all(isinstance(part, Logistic | Cox) for _, part in self.parts)
+
+    @property
+    def n_fits(self) -> int:
+        """Learners fitted for one candidate."""
+        return len(self.parts)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Plain description for the manifest."""
+        return [{"weight": weight, **part.to_dict()} for weight, part in self.parts]
+
+    def bound(self, time_grid: list[float] | None, seed: int) -> Objective:
+        """Give foreign models the public time grid, and a public seed where they have none."""
+        grid = None if time_grid is None else tuple(time_grid)
+
+        def bind(part: Native | PythonModel) -> Native | PythonModel:
+            return part if isinstance(part, Native) else replace(part, time_grid=grid, seed=seed)
+
+        return Objective(parts=tuple((weight, bind(part)) for weight, part in self.parts))
+
+
+def teacher(task: Task) -> Objective:
+    """Return the smooth learner that takes the budget in the two-phase mode."""
+    return Objective(parts=((1.0, Cox() if task == "survival" else Logistic()),))
+
+
+def resolve(learner: Any, schema: Schema) -> Objective:
+    """Turn what the user wrote into an objective.
+
+    Parameters
+    ----------
+    learner : str, Native, estimator, list, or dict
+        `"tree"`, `"logistic"`, `"cox"`; their classes with options; a scikit-learn classifier with
+        `predict_proba`; a lifelines regression fitter; a scikit-survival estimator with
+        `predict_survival_function`. A list of these, or of (learner, weight) pairs, or a dict from
+        learner to weight, is a mixture.
+    schema : Schema
+
+    Returns
+    -------
+    Objective
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, a learner of another task, a weight that is not above 0, or a model whose
+        loss cannot be written per patient.
+
+    Examples
+    --------
+    >>> from zodc.schema import Column, Schema
+    >>> schema = Schema([
+    ...     Column(name="age", kind="continuous", lower=18, upper=100),
+    ...     Column(name="died", kind="binary", role="target"),
+    ... ])
+    >>> [weight for weight, _ in resolve({"tree": 2, "logistic": 1}, schema).parts]
+    [2.0, 1.0]
+    """
+    parts = tuple((_weight(weight), _one(part, schema)) for part, weight in _pairs(learner))
+    if not parts:
+        raise ValueError("The 'learner' option must name at least one learner. Got none.")
+    return Objective(parts=parts)
+
+
+def _pairs(learner: Any) -> list[tuple[Any, Any]]:
+    if isinstance(learner, Mapping):
+        return list(learner.items())
+    if isinstance(learner, list | tuple):
+        return [part if isinstance(part, tuple) and len(part) == 2 else (part, 1.0) for part in learner]
+    return [(learner, 1.0)]
+
+
+def _weight(weight: Any) -> float:
+    holds = isinstance(weight, Real) and not isinstance(weight, bool) and math.isfinite(weight)
+    if not holds or weight <= 0:
+        raise ValueError(f"The 'learner' option must have weights above 0. Got {weight!r} instead.")
+    return float(weight)
+
+
+def _one(learner: Any, schema: Schema) -> Native | PythonModel:
+    if isinstance(learner, str):
+        if learner not in _NATIVE:
+            names = ", ".join(_NATIVE)
+            raise ValueError(
+                f"The 'learner' option must be one of {names}, or a model. Got {learner!r} instead."
+            )
+        return _of_task(_NATIVE[learner][0](), schema)
+    if isinstance(learner, Native):
+        return _of_task(learner, schema)
+    return PythonModel.wrap(learner, schema)
+
+
+def _of_task(learner: Native, schema: Schema) -> Native:
+    name = type(learner).__name__.lower()
+    if _NATIVE[name][1] != schema.task:
+        fitting = ", ".join(other for other, (_, task) in _NATIVE.items() if task == schema.task)
+        raise ValueError(
+            f"The 'learner' option must fit the schema's task, {schema.task}: take {fitting}. "
+            f"Got {name!r} instead."
+        )
+    return learner

@@ -1,0 +1,297 @@
+"""Foreign models: fitted on synthetic rows, asked for one loss per row.
+
+Nothing here raises for what a model does, or quotes it: on patients' rows the text of an error could hold
+a patient's value, and whether there is one could depend on a single patient.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from zodc.cells import Floats
+from zodc.schema import Column, Schema
+from zodc.tables import Table
+
+__all__ = ["PythonModel", "classification_losses", "numeric_frame", "survival_losses"]
+
+# Probabilities below this count as this: keeps the log loss finite.
+_LEAST_PROBABILITY = 1e-3
+# Least hazard times the width of its interval, for the same reason: forests predict exact zeros.
+_LEAST_STEP = 1e-3
+_LEAST_SURVIVAL = 1e-12
+_TIME, _EVENT = "__time", "__event"
+
+Predict = Callable[[pd.DataFrame], Floats]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonModel:
+    """A foreign model with what it needs to read tables.
+
+    Attributes
+    ----------
+    estimator : object
+        Never fitted itself; copies of it are.
+    family : {"sklearn", "lifelines", "sksurv"}
+        How it is called.
+    schema : Schema
+    time_grid : tuple of float or None
+        Public edges between which a predicted hazard is taken as constant.
+    seed : int or None
+        Public; for estimators that leave `random_state` open, so that both sides of a direction agree.
+    """
+
+    estimator: Any = field(repr=False)
+    family: str
+    schema: Schema = field(repr=False)
+    time_grid: tuple[float, ...] | None = None
+    seed: int | None = None
+
+    @classmethod
+    def wrap(cls, estimator: Any, schema: Schema) -> Self:
+        """Recognise a model by what it can do.
+
+        Raises
+        ------
+        ValueError
+            When it is of another task, or gives no probabilities: then its loss cannot be written per row.
+        """
+        name = estimator.__name__ if isinstance(estimator, type) else type(estimator).__name__
+        need = "predict_survival_function" if schema.task == "survival" else "predict_proba"
+        if isinstance(estimator, type) or not hasattr(estimator, "fit"):
+            raise ValueError(
+                "The 'learner' option must be a name, a zodc learner, or a model ready to fit. "
+                f"Got {name} instead."
+            )
+        lineage = [(base.__module__.split(".")[0], base.__name__) for base in type(estimator).__mro__]
+        # An unfitted lifelines fitter may not show its methods yet.
+        is_lifelines = ("lifelines", "RegressionFitter") in lineage and schema.task == "survival"
+        if not is_lifelines and not hasattr(estimator, need):
+            raise ValueError(
+                f"The 'learner' option must have {need} for {schema.task}: a loss that cannot be written per "
+                f"patient is refused. Got {name} instead; take another model, or calibrate it first."
+            )
+        survival = "lifelines" if is_lifelines else "sksurv"
+        return cls(
+            estimator=estimator, family=survival if schema.task == "survival" else "sklearn", schema=schema
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name for the manifest; options may hold anything, so they are left out."""
+        kind = type(self.estimator)
+        return {"kind": "python", "family": self.family, "class": f"{kind.__module__}.{kind.__qualname__}"}
+
+    def losses(self, train: Table, test: Table) -> Floats:
+        """Fit on synthetic rows; return the loss of each row of `test`.
+
+        Parameters
+        ----------
+        train : Table
+            Outcome: class codes (n × 1), or times and events (n × 2).
+        test : Table
+            Outcome: class probabilities (n × n_classes), or times and events.
+
+        Returns
+        -------
+        array of shape (n_test,)
+            NaN where the model fails.
+        """
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            predict = self._fit(train)
+            if predict is None:
+                return np.full(len(test[0]), np.nan)
+            predicted = _row_by_row(predict, self._frame(test), self._n_outputs())
+            if self.time_grid is None:
+                return classification_losses(predicted, test[2])
+            return survival_losses(predicted, test[2], np.asarray(self.time_grid))
+
+    def couples_rows(self, train: Table, probes: Table) -> bool:
+        """Whether the prediction of a public probe row changes with the rows beside it.
+
+        Then no clip bounds what a patient contributes, and the model must not meet patients.
+        """
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            predict = self._fit(train)
+            if predict is None:
+                return False
+            frame, n_outputs = self._frame(probes), self._n_outputs()
+            whole = _row_by_row(predict, frame, n_outputs)
+            reverse = _row_by_row(predict, frame.iloc[::-1], n_outputs)[::-1]
+            half = len(frame) // 2
+            parts = [frame.iloc[:1], frame.iloc[1:half], frame.iloc[half:]]
+            apart = np.vstack([_row_by_row(predict, part, n_outputs) for part in parts])
+        alike = [
+            np.allclose(whole, other, rtol=1e-5, atol=1e-7, equal_nan=True) for other in (reverse, apart)
+        ]
+        return not all(alike)
+
+    def _n_outputs(self) -> int:
+        return len(self.schema.outcomes[0].categories) if self.time_grid is None else len(self.time_grid)
+
+    def _frame(self, table: Table) -> pd.DataFrame:
+        # A full set of 0/1 columns is collinear, which regressions without an intercept cannot bear.
+        return numeric_frame(table, self.schema, reference=self.family != "sklearn")
+
+    def _fit(self, train: Table) -> Predict | None:
+        """Fit a copy on synthetic rows; None when it fails, there or on the rows that it was fitted on."""
+        fit = {"sklearn": self._fit_sklearn, "lifelines": self._fit_lifelines, "sksurv": self._fit_sksurv}
+        frame = self._frame(train)
+        try:
+            predict = fit[self.family](frame, train[2])
+            predict(frame.iloc[:2])
+        except Exception:
+            return None
+        return predict
+
+    def _fresh(self) -> Any:
+        model = (
+            clone(self.estimator) if hasattr(self.estimator, "get_params") else copy.deepcopy(self.estimator)
+        )
+        if self.seed is not None and hasattr(model, "get_params"):
+            options = model.get_params(deep=True).items()
+            is_open = [
+                key for key, value in options if key.split("__")[-1] == "random_state" and value is None
+            ]
+            model.set_params(**dict.fromkeys(is_open, self.seed % 2**32))
+        return model
+
+    def _fit_sklearn(self, frame: pd.DataFrame, outcome: Floats) -> Predict:
+        present, codes = np.unique(outcome[:, 0].astype(np.int64), return_inverse=True)
+        model = self._fresh().fit(frame, codes)
+        n_classes = self._n_outputs()
+
+        def predict(rows: pd.DataFrame) -> Floats:
+            probability = np.zeros((len(rows), n_classes))
+            probability[:, present[np.asarray(model.classes_)]] = model.predict_proba(rows)
+            return probability
+
+        return predict
+
+    def _fit_lifelines(self, frame: pd.DataFrame, outcome: Floats) -> Predict:
+        # lifelines stops at a constant column.
+        names = [name for name in frame.columns if frame[name].nunique() > 1]
+        grid = np.asarray(self.time_grid)
+        rows = frame[names].assign(
+            **{_TIME: np.maximum(outcome[:, 0], 1e-6 * grid[-1]), _EVENT: outcome[:, 1]}
+        )
+        model = self._fresh()
+        model.fit(rows, duration_col=_TIME, event_col=_EVENT)
+
+        def predict(rows: pd.DataFrame) -> Floats:
+            survival = model.predict_survival_function(rows[names].reset_index(drop=True), times=grid)
+            return np.asarray(survival, dtype=np.float64).T
+
+        return predict
+
+    def _fit_sksurv(self, frame: pd.DataFrame, outcome: Floats) -> Predict:
+        y = np.empty(len(outcome), dtype=[("event", bool), ("time", np.float64)])
+        y["event"], y["time"] = outcome[:, 1] == 1.0, outcome[:, 0]
+        model = self._fresh().fit(frame, y)
+        grid = np.asarray(self.time_grid)
+
+        def predict(rows: pd.DataFrame) -> Floats:
+            survival = np.asarray(model.predict_survival_function(rows, return_array=True), dtype=np.float64)
+            steps = np.column_stack([np.ones(len(survival)), survival])
+            at: Floats = steps[:, np.searchsorted(model.unique_times_, grid, side="right")]
+            return at
+
+        return predict
+
+
+def numeric_frame(table: Table, schema: Schema, *, reference: bool = False) -> pd.DataFrame:
+    """Frame of float64 columns that any model can read.
+
+    Parameters
+    ----------
+    table : Table
+        Its cells are complete: missing ones are imputed.
+    schema : Schema
+    reference : bool, default=False
+        Whether the first category of a categorical column gets no 0/1 column.
+
+    Returns
+    -------
+    DataFrame
+        Numbers as they are, listed levels as 0, 1, …, categories as 0/1 columns `NAME=CATEGORY`, flags as
+        `NAME_missing`.
+    """
+    cells, missing, _ = table
+    columns: dict[str, Floats] = {}
+    for place, column in enumerate(schema.features):
+        columns |= _numeric_columns(cells[:, place], column, reference)
+        if column.flag_name is not None:
+            columns[column.flag_name] = missing[:, place]
+    return pd.DataFrame(columns)
+
+
+def _numeric_columns(values: Floats, column: Column, reference: bool) -> dict[str, Floats]:
+    if column.kind == "categorical":
+        listed = list(enumerate(column.categories))[int(reference) :]
+        return {f"{column.name}={category}": (values == code).astype(np.float64) for code, category in listed}
+    if column.kind == "ordinal" and not column.categories:
+        return {column.name: np.asarray(column.levels, dtype=np.float64)[values.astype(np.int64)]}
+    return {column.name: values}
+
+
+def classification_losses(probability: Floats, target: Floats) -> Floats:
+    """Log loss of each row.
+
+    Parameters
+    ----------
+    probability, target : array of shape (n_rows, n_classes)
+        Predicted, and true (0 or 1 for patients).
+    """
+    losses: Floats = -(target * np.log(np.clip(probability, _LEAST_PROBABILITY, 1.0))).sum(axis=1)
+    return losses
+
+
+def survival_losses(survival: Floats, outcome: Floats, edges: Floats) -> Floats:
+    """Minus the full log likelihood of each row, `H(t) − δ·log h(t)`, the hazard constant between edges.
+
+    Parameters
+    ----------
+    survival : array of shape (n_rows, n_edges)
+        Predicted probability to be free of the event at each edge.
+    outcome : array of shape (n_rows, 2)
+        Times, and events as 0 or 1.
+    edges : array of shape (n_edges,)
+        Ascending, in the unit of the times.
+    """
+    width = np.diff(edges)
+    log_survival = np.log(np.clip(survival, _LEAST_SURVIVAL, 1.0))
+    step = np.maximum(-np.diff(log_survival, axis=1), _LEAST_STEP)
+    before = np.column_stack([np.zeros(len(step)), np.cumsum(step, axis=1)])
+    time, event = np.clip(outcome[:, 0], edges[0], edges[-1]), outcome[:, 1]
+    interval = np.searchsorted(edges[1:-1], time, side="left")
+    row = np.arange(len(step))
+    hazard = step[row, interval] / width[interval]
+    cumulative = before[row, interval] + hazard * (time - edges[interval])
+    losses: Floats = cumulative - event * np.log(hazard)
+    return losses
+
+
+def _row_by_row(predict: Predict, rows: pd.DataFrame, n_outputs: int) -> Floats:
+    """Predictions; NaN for just those rows at which the model raises, so that none takes others along."""
+    if not len(rows):
+        return np.empty((0, n_outputs))
+    try:
+        predicted = np.asarray(predict(rows), dtype=np.float64)
+        if predicted.shape == (len(rows), n_outputs):
+            return predicted
+    except Exception:
+        pass
+    if len(rows) == 1:
+        return np.full((1, n_outputs), np.nan)
+    half = len(rows) // 2
+    parts = (rows.iloc[:half], rows.iloc[half:])
+    return np.vstack([_row_by_row(predict, part, n_outputs) for part in parts])
