@@ -22,11 +22,9 @@ from zodc.tables import Table
 
 __all__ = ["PythonModel", "classification_losses", "numeric_frame", "survival_losses"]
 
-# Probabilities below this count as this: keeps the log loss finite.
+# Probabilities below this count as this, so that no loss is infinite: forests predict exact zeros. Of an
+# event within an interval given survival up to it, and of survival itself, likewise.
 _LEAST_PROBABILITY = 1e-3
-# Least hazard times the width of its interval, for the same reason: forests predict exact zeros.
-_LEAST_STEP = 1e-3
-_LEAST_SURVIVAL = 1e-12
 _TIME, _EVENT = "__time", "__event"
 
 Predict = Callable[[pd.DataFrame], Floats]
@@ -268,8 +266,8 @@ def survival_losses(survival: Floats, outcome: Floats, edges: Floats) -> Floats:
         Ascending, in the unit of the times.
     """
     width = np.diff(edges)
-    log_survival = np.log(np.clip(survival, _LEAST_SURVIVAL, 1.0))
-    step = np.maximum(-np.diff(log_survival, axis=1), _LEAST_STEP)
+    log_survival = np.log(np.clip(survival, _LEAST_PROBABILITY, 1.0))
+    step = np.maximum(-np.diff(log_survival, axis=1), _LEAST_PROBABILITY)
     before = np.column_stack([np.zeros(len(step)), np.cumsum(step, axis=1)])
     time, event = np.clip(outcome[:, 0], edges[0], edges[-1]), outcome[:, 1]
     interval = np.searchsorted(edges[1:-1], time, side="left")
