@@ -1,1 +1,40 @@
-"""Differentially private condensation of clinical cohorts."""
+"""Condense a clinical cohort into a few hundred synthetic rows under differential privacy.
+
+>>> import zodc
+>>> schema = zodc.Schema([
+...     zodc.Column(name="age", kind="continuous", lower=18, upper=100, unit="years"),
+...     zodc.Column(name="died", kind="binary", role="target"),
+... ])
+>>> condenser = zodc.Condenser(schema, learner="tree", epsilon=1.0, delta=1e-6, n_rows=200)
+>>> print(condenser.plan().unit)
+row
+"""
+
+from importlib.metadata import version
+
+from zodc._zodc import BudgetError, DataError, SchemaError
+from zodc.condenser import Condenser
+from zodc.learners import Cox, Logistic, Tree
+from zodc.plan import Plan
+from zodc.recipe import Recipe
+from zodc.release import Release
+from zodc.schema import Column, Schema
+from zodc.verify import Verification, verify
+
+__all__ = [
+    "BudgetError",
+    "Column",
+    "Condenser",
+    "Cox",
+    "DataError",
+    "Logistic",
+    "Plan",
+    "Recipe",
+    "Release",
+    "Schema",
+    "SchemaError",
+    "Tree",
+    "Verification",
+    "verify",
+]
+__version__ = version("zodc")

@@ -163,8 +163,14 @@ class Decoder:
     def population_table(self, population: Population) -> tuple[_Floats, _Floats, _Floats]:
         """Return the same as `table`; for classification the outcome holds class probabilities."""
 
+    def tabulate(self, cells: _Floats) -> list[_Floats]:
+        """Return cells and missing flags as `table` has them, of cells as a cohort is given."""
+
     def encode(self, cells: _Floats) -> _Floats:
         """Return what native learners see of cells in the form of :func:`zodc.frames.encode`."""
+
+    def encode_table(self, cells: _Floats, missing: _Floats) -> _Floats:
+        """Return what native learners see of cells and flags as `table` has them."""
 
 @final
 class Search:

@@ -1,0 +1,368 @@
+"""The condenser: from a cohort to a release, in scikit-learn's and imbalanced-learn's manner."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from zodc import learners, phases
+from zodc._zodc import Cohort, DataError, Decoder, Rows, SchemaError
+from zodc.containers import like_x, like_y, patients_table, probe_tables
+from zodc.frames import Encoded, encode, is_frame
+from zodc.options import count, public_seed
+from zodc.plan import Plan, make_plan
+from zodc.recipe import Recipe, default_recipe
+from zodc.release import Release, today, versions
+from zodc.schema import Schema
+
+__all__ = ["Condenser"]
+
+Mode = Literal["two_phase", "direct"]
+
+
+class Condenser(BaseEstimator):  # type: ignore[misc]
+    """Condense a cohort into a few synthetic rows under (ε, δ) differential privacy.
+
+    Parameters
+    ----------
+    schema : Schema
+        Public facts about the columns.
+    learner : str, Native, estimator, list, or dict
+        What the rows are made for: `"tree"`, `"logistic"`, `"cox"`, a model of scikit-learn, lifelines or
+        scikit-survival, or a weighted mixture (see :func:`zodc.learners.resolve`).
+    epsilon : float
+        Budget ε, above 0. No default on purpose.
+    delta : float
+        Budget δ, above 0 and below 1. No default on purpose.
+    n_rows : int, default=200
+        Synthetic rows to release.
+    mode : {"two_phase", "direct"}, default="two_phase"
+        The budget goes to a smooth teacher, from which rows for the learner are made for free; or to the
+        learner itself.
+    rounds, directions, marginal_share : optional
+        Private rounds T, directions K of a round, share of the budget for the noisy marginals. Defaults
+        were chosen on public cohorts.
+    sampling_rate : float, optional
+        Probability that a patient takes part in a round; 1, or less for a large `expected_patients`.
+    expected_patients : int, optional
+        A public guess, never the file's count.
+    recipe : Recipe, optional
+        All public settings at once; takes the place of the defaults.
+    random_state : None, int or NumPy generator
+        Fixes the public randomness. The noise comes from the operating system and has no seed.
+    n_jobs : int, optional
+        For joblib, with models that Rust does not know.
+    verbose : bool, default=False
+        Whether to tell the rounds done on standard error.
+
+    Attributes
+    ----------
+    release_ : Release
+        What may be published.
+    n_features_in_ : int
+    feature_names_in_ : array of str
+        When X is a frame.
+
+    See Also
+    --------
+    zodc.Schema : the public facts.
+    zodc.Release.recondense : rows for another learner, free of charge.
+
+    References
+    ----------
+    .. [1] Thakur et al., "Democratising Clinical AI through Dataset Condensation for Classical Clinical
+       Models", arXiv 2603.09356.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zodc import Column, Condenser, Schema
+    >>> schema = Schema([
+    ...     Column(name="age", kind="continuous", lower=18, upper=100, unit="years"),
+    ...     Column(name="died", kind="binary", role="target"),
+    ... ])
+    >>> ages = np.random.default_rng(0).uniform(20, 90, (500, 1))
+    >>> condenser = Condenser(
+    ...     schema, learner="logistic", epsilon=1.0, delta=1e-5, n_rows=20, rounds=5
+    ... )
+    >>> condenser.plan().epsilon
+    1.0
+    >>> X, y = condenser.fit_resample(ages, (ages[:, 0] > 60).astype(int))
+    >>> X.shape, y.dtype
+    ((20, 1), dtype('int64'))
+    """
+
+    # Of tests only; never a parameter, so that no clone inherits it.
+    _test_noise_seed: int | None = None
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        learner: Any,
+        epsilon: float,
+        delta: float,
+        n_rows: int = 200,
+        mode: Mode = "two_phase",
+        rounds: int | None = None,
+        directions: int | None = None,
+        marginal_share: float | None = None,
+        sampling_rate: float | None = None,
+        expected_patients: int | None = None,
+        recipe: Recipe | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.schema = schema
+        self.learner = learner
+        self.epsilon = epsilon
+        self.delta = delta
+        self.n_rows = n_rows
+        self.mode = mode
+        self.rounds = rounds
+        self.directions = directions
+        self.marginal_share = marginal_share
+        self.sampling_rate = sampling_rate
+        self.expected_patients = expected_patients
+        self.recipe = recipe
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @classmethod
+    def _with_test_noise(cls, seed: int, schema: Schema, **options: Any) -> Self:
+        """Build a condenser whose noise is seeded. For tests: its releases are NOT PRIVATE."""
+        condenser = cls(schema, **options)
+        condenser._test_noise_seed = seed
+        return condenser
+
+    def plan(self) -> Plan:
+        """Fix what will be asked of the patients, and with how much noise. Reads no data.
+
+        Returns
+        -------
+        Plan
+
+        Raises
+        ------
+        ValueError
+            For an option out of its range; a BudgetError when the budget is too small.
+        """
+        return self._settings()[2]
+
+    def fit(self, X: Any, y: Any = None, *, progress: phases.Progress | None = None) -> Self:
+        """Condense a cohort.
+
+        Parameters
+        ----------
+        X : pandas, polars or pyarrow frame, or array of shape (n_rows, n_columns)
+            Arrays hold the features (and the patient_id) in the schema's order.
+        y : None, str, list of str, labels, structured array, or frame
+            Labels; event (bool) and time; None or the schema's names take them from `X`.
+        progress : callable, optional
+            Called with the phase, the rounds done, and the rounds in all: public numbers.
+
+        Returns
+        -------
+        Condenser
+
+        Raises
+        ------
+        SchemaError, BudgetError, ValueError
+            For a fault of the schema, the budget or another option, before any row is read.
+        DataError
+            When the table does not fit the schema.
+        """
+        self._forget("release_")
+        objective, recipe, plan = self._settings()
+        seed = public_seed(self.random_state)
+        n_rows = count("n_rows", self.n_rows)
+        self._refuse_coupled_models(objective, recipe, seed)
+        cohort = encode(X, y, self.schema)
+        self._remember_input(X)
+        release = self._condense(cohort, objective, recipe, plan, n_rows, seed, progress or self._reporter())
+        self.release_ = release
+        return self
+
+    def fit_resample(self, X: Any, y: Any = None, **fit_options: Any) -> tuple[Any, Any]:
+        """Condense a cohort, and return the synthetic rows in the containers of `X` and `y`.
+
+        Returns
+        -------
+        X_resampled : of the type of `X`
+            The features of `X`; a missing cell is missing where the schema says `indicator`.
+        y_resampled : of the type of `y`
+            Of the schema's columns in `X`, in a frame of its library, when `y` is None or their names.
+        """
+        self.fit(X, y, **fit_options)
+        release = self.release_
+        table = release.decoder.table(release.rows)
+        return like_x(table, self.schema, X), like_y(table, self.schema, X, y)
+
+    def _settings(self) -> tuple[learners.Objective, Recipe, Plan]:
+        if not isinstance(self.schema, Schema):
+            raise SchemaError(
+                "The 'schema' option must be a zodc.Schema: bounds are never guessed from the data. "
+                f"Got {type(self.schema).__name__} instead; build one, or read it with Schema.load(path)."
+            )
+        if self.mode not in ("two_phase", "direct"):
+            raise ValueError(f"The 'mode' option must be 'two_phase' or 'direct'. Got {self.mode!r} instead.")
+        count("n_rows", self.n_rows)
+        objective = learners.resolve(self.learner, self.schema)
+        recipe = self._recipe(objective)
+        plan = make_plan(
+            self.schema,
+            recipe,
+            epsilon=self.epsilon,
+            delta=self.delta,
+            sampling_rate=self.sampling_rate,
+            expected_patients=self.expected_patients,
+        )
+        return objective, recipe, plan
+
+    def _recipe(self, objective: learners.Objective) -> Recipe:
+        recipe = self.recipe or default_recipe(
+            survival=self.schema.task == "survival",
+            n_features=len(self.schema.features),
+            native=objective.is_native,
+        )
+        if self.rounds is not None:
+            recipe = replace(recipe, private=replace(recipe.private, rounds=count("rounds", self.rounds)))
+        if self.directions is not None:
+            recipe = replace(recipe, directions=count("directions", self.directions))
+        if self.marginal_share is not None:
+            recipe = replace(recipe, marginal_share=self.marginal_share)
+        return recipe
+
+    def _refuse_coupled_models(self, objective: learners.Objective, recipe: Recipe, seed: int) -> None:
+        """Try models that would meet patients on public random rows first."""
+        if self.mode != "direct" or objective.is_native:
+            return
+        train, probes, grid = probe_tables(self.schema, recipe.hazard_intervals, seed)
+        for _, model in objective.bound(grid, seed).models:
+            if model.couples_rows(train, probes):
+                raise ValueError(
+                    "The 'learner' option must predict each row by itself in mode='direct'. "
+                    f"Got {type(model.estimator).__name__}, whose predictions depend on the rows beside; "
+                    "no clip bounds what a patient adds to it: take mode='two_phase'."
+                )
+
+    def _condense(
+        self,
+        encoded: Encoded,
+        objective: learners.Objective,
+        recipe: Recipe,
+        plan: Plan,
+        n_rows: int,
+        seed: int,
+        progress: phases.Progress | None,
+    ) -> Release:
+        arrays = (encoded.cells, encoded.outcome, encoded.event, encoded.patient)
+        if not len(encoded.cells):
+            raise DataError("data: no row has a patient_id; fill in the column, or give it another role")
+        cohort = Cohort(self.schema.to_json(), plan.json, *arrays, self._test_noise_seed)
+        marginals = cohort.marginals()
+        decoder = Decoder(self.schema.to_json(), marginals, recipe.hazard_intervals)
+        objective = objective.bound(decoder.time_grid, seed)
+        teacher, rows = self._phases(decoder, cohort, encoded, objective, recipe, n_rows, seed, progress)
+        return Release(
+            schema=self.schema,
+            plan=plan,
+            marginals=marginals,
+            teacher=teacher,
+            rows=rows,
+            learner=objective.describe(),
+            mode=self.mode,
+            recipe=recipe,
+            seed=seed,
+            private=cohort.is_private,
+            created=today(),
+            versions=versions(),
+        )
+
+    def _phases(
+        self,
+        decoder: Decoder,
+        cohort: Cohort,
+        encoded: Encoded,
+        objective: learners.Objective,
+        recipe: Recipe,
+        n_rows: int,
+        seed: int,
+        progress: phases.Progress | None,
+    ) -> tuple[Rows, Rows]:
+        """Teacher rows and released rows."""
+        if self.mode == "direct" and not objective.is_native:
+            patients = patients_table(decoder, encoded, self.schema)
+            rows, _ = phases.direct(
+                decoder,
+                cohort,
+                patients,
+                objective,
+                recipe,
+                n_rows=n_rows,
+                seed=seed,
+                n_jobs=self.n_jobs,
+                progress=progress,
+            )
+            return rows, rows
+        is_last = self.mode == "direct" or objective.is_smooth
+        private = objective if is_last else learners.teacher(self.schema.task)
+        teacher, _ = phases.private_native(
+            decoder,
+            cohort,
+            private.native_json,
+            recipe,
+            n_rows=n_rows if is_last else recipe.teacher_rows,
+            seed=seed,
+            progress=progress,
+        )
+        if is_last:
+            return teacher, teacher
+        rows = phases.public(
+            decoder,
+            teacher,
+            private.native_json,
+            objective,
+            recipe,
+            n_rows=n_rows,
+            seed=seed,
+            n_jobs=self.n_jobs,
+            progress=progress,
+        )
+        return teacher, rows
+
+    def _remember_input(self, X: Any) -> None:
+        self._forget("feature_names_in_")
+        if is_frame(X):
+            names: NDArray[Any] = np.asarray([str(name) for name in _names(X)], dtype=object)
+            self.feature_names_in_ = names
+            self.n_features_in_ = len(names)
+        else:
+            self.n_features_in_ = np.asarray(X).shape[1]
+
+    def _forget(self, attribute: str) -> None:
+        if hasattr(self, attribute):
+            delattr(self, attribute)
+
+    def _reporter(self) -> phases.Progress | None:
+        def tell(phase: str, done: int, rounds: int) -> None:
+            end = "\n" if done == rounds else ""
+            print(f"\r{phase} round {done} of {rounds}", end=end, file=sys.stderr, flush=True)
+
+        return tell if self.verbose else None
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def _names(frame: Any) -> list[Any]:
+    return list(frame.column_names if hasattr(frame, "column_names") else frame.columns)

@@ -1,0 +1,133 @@
+"""Between the caller's containers and the tables that models read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+from numpy.typing import NDArray
+
+from zodc._zodc import Decoder
+from zodc.cells import Floats
+from zodc.frames import Encoded, is_frame
+from zodc.schema import Column, Schema
+from zodc.tables import Table, column_values, columns_of, to_array, to_frame
+
+__all__ = ["like_x", "like_y", "patients_table", "probe_tables"]
+
+# Enough to see that a prediction depends on its neighbours.
+_PROBES = 60
+
+
+def like_x(table: Table, schema: Schema, x: Any) -> Any:
+    """Synthetic features in the container of `x`, in its order."""
+    columns = columns_of(table, schema, flags=False)
+    names = [column.name for column in schema.features]
+    if not is_frame(x):
+        found = to_array({name: columns[name] for name in names})
+        dtype = np.asarray(x).dtype
+        return found.astype(dtype) if dtype.kind == "f" and found.dtype.kind == "f" else found
+    order = [name for name in _frame_names(x) if name in names]
+    return to_frame({name: columns[name] for name in order}, x)
+
+
+def like_y(table: Table, schema: Schema, x: Any, y: Any) -> Any:
+    """Synthetic outcome in the container of `y`; of `x` when `y` is None or names."""
+    outcome, outcomes = table[2], schema.outcomes
+    columns = {c.name: column_values(outcome[:, place], c) for place, c in enumerate(outcomes)}
+    if y is None or isinstance(y, str) or _holds_names(y, columns):
+        return _outcome_of_x(columns, x)
+    if is_frame(y):
+        names = [name for name in _frame_names(y) if name in columns]
+        return to_frame({name: columns[name] for name in names} if names else columns, y)
+    series = nw.from_native(y, pass_through=True, allow_series=True)
+    values = next(iter(columns.values()))
+    if isinstance(series, nw.Series):
+        backend = nw.get_native_namespace(y)
+        plain = _labels_like(values, outcomes[0], np.asarray(y))
+        found = nw.new_series("y", plain.tolist(), backend=backend).to_native()
+        return found.rename(series.name) if hasattr(found, "rename") else found
+    array = np.asarray(y)
+    if array.dtype.names is not None:
+        return _records_like(outcome, columns, schema, array.dtype)
+    labels = _labels_like(values, outcomes[0], array)
+    return labels.tolist() if isinstance(y, list) else labels
+
+
+def patients_table(decoder: Decoder, encoded: Encoded, schema: Schema) -> Table:
+    """Patients' rows as models in direct mode read them; NaN in the outcome where it is missing."""
+    cells, missing = decoder.tabulate(encoded.cells)
+    if encoded.event is None:
+        target = schema.outcomes[0]
+        codes = _known(encoded.outcome, target)
+        share = (codes[:, None] == np.arange(len(target.categories))).astype(np.float64)
+        share[np.isnan(codes)] = np.nan
+        return cells, missing, share
+    time, event = schema.outcomes
+    times = np.clip(encoded.outcome, time.lower, time.upper)
+    return cells, missing, np.column_stack([times, _known(encoded.event, event)])
+
+
+def probe_tables(schema: Schema, n_intervals: int, seed: int) -> tuple[Table, Table, list[float] | None]:
+    """Random rows from the schema alone, to train on and to predict, and a time grid."""
+    rng = np.random.default_rng(seed)
+
+    def draw(column: Column, n: int) -> Floats:
+        if column.levels:
+            return rng.integers(len(column.levels), size=n).astype(np.float64)
+        return rng.uniform(column.lower or 0.0, column.upper or 1.0, n)
+
+    def table(n: int) -> Table:
+        cells = np.column_stack([draw(column, n) for column in schema.features])
+        outcome = np.column_stack([draw(column, n) for column in schema.outcomes])
+        return cells, np.zeros_like(cells), outcome
+
+    time = schema.time
+    grid = None if time is None else np.linspace(0.0, time.upper or 1.0, n_intervals + 1).tolist()
+    return table(2 * _PROBES), table(_PROBES), grid
+
+
+def _known(codes: Floats, column: Column) -> Floats:
+    """Codes with the unknown ones mapped by the schema's rule."""
+    fallback = np.nan if column.fallback is None else float(column.categories.index(column.fallback))
+    return np.where(codes < 0, fallback, codes)
+
+
+def _frame_names(frame: Any) -> list[str]:
+    return [str(name) for name in nw.from_native(frame).collect_schema().names()]
+
+
+def _holds_names(y: Any, columns: dict[str, NDArray[Any]]) -> bool:
+    return isinstance(y, list | tuple) and len(y) == len(columns) and set(y) == set(columns)
+
+
+def _outcome_of_x(columns: dict[str, NDArray[Any]], x: Any) -> Any:
+    if not is_frame(x):
+        return to_array(columns) if len(columns) > 1 else next(iter(columns.values()))
+    frame = nw.from_native(to_frame(columns, x))
+    return frame[next(iter(columns))].to_native() if len(columns) == 1 else frame.to_native()
+
+
+def _labels_like(values: NDArray[Any], target: Column, y: NDArray[Any]) -> NDArray[Any]:
+    """Labels of the type of `y`: the schema's texts where it holds texts."""
+    if y.dtype.kind in "biuf" and values.dtype.kind in "iuf":
+        return values.astype(y.dtype)
+    is_text = y.dtype.kind in "US" or (len(y) and isinstance(y.flat[0], str))
+    if is_text and values.dtype != object:
+        texts = {float(text): text for text in target.categories}
+        values = np.asarray([texts[float(value)] for value in values], dtype=object)
+    return values.astype(str) if y.dtype.kind == "U" else values
+
+
+def _records_like(
+    outcome: Floats, columns: dict[str, NDArray[Any]], schema: Schema, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    event = schema.outcomes[1]
+    records = np.empty(len(outcome), dtype=dtype)
+    truths = [name for name in dtype.names or () if dtype[name].kind == "b"]
+    event_field = truths[0] if truths else event.name
+    time_field = next(name for name in dtype.names or () if name != event_field)
+    records[time_field] = outcome[:, 0]
+    records[event_field] = outcome[:, 1] == 1.0 if truths else columns[event.name]
+    return records

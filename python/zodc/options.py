@@ -1,0 +1,67 @@
+"""Checks of options, in scikit-learn's form of words."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+__all__ = ["count", "number", "public_seed"]
+
+
+def number(name: str, value: Any, *, below: float | None = None) -> float:
+    """Check a number above 0; return it.
+
+    Raises
+    ------
+    ValueError
+        Naming the option.
+    """
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    found = float(value) if is_number else math.nan
+    if not (math.isfinite(found) and found > 0 and (below is None or found < below)):
+        limit = "" if below is None else f" and below {below:g}"
+        raise ValueError(
+            f"The '{name}' option must be a finite number above 0{limit}. Got {value!r} instead."
+        )
+    return found
+
+
+def count(name: str, value: Any) -> int:
+    """Check a whole number of at least 1; return it.
+
+    Raises
+    ------
+    ValueError
+        Naming the option.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"The '{name}' option must be a whole number of at least 1. Got {value!r} instead.")
+    return int(value)
+
+
+def public_seed(random_state: Any) -> int:
+    """Seed of the public randomness: the user's, or a fresh one. It never touches the noise.
+
+    Raises
+    ------
+    ValueError
+        When it is neither None, nor a whole number of at least 0, nor a NumPy generator.
+    """
+    if random_state is None:
+        return secrets.randbits(63)
+    if isinstance(random_state, Integral):
+        seed = int(random_state)
+        if 0 <= seed < 2**63:
+            return seed
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**63))
+    raise ValueError(
+        "The 'random_state' option must be None, a whole number of at least 0, or a NumPy generator. "
+        f"Got {type(random_state).__name__} instead."
+    )

@@ -1,0 +1,125 @@
+"""The plan of a run: what will be asked of the patients, with how much noise, at what cost."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from zodc import _zodc
+from zodc._zodc import BudgetError
+from zodc.options import count, number
+from zodc.recipe import Recipe
+from zodc.schema import Schema
+
+__all__ = ["BudgetError", "Plan", "make_plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All questions of a run with their noise, fixed before data are read. Holds for any cohort.
+
+    Attributes
+    ----------
+    json : str
+        The plan as Rust reads it.
+    """
+
+    json: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers for the manifest."""
+        values: dict[str, Any] = json.loads(self.json)
+        return values
+
+    @property
+    def epsilon(self) -> float:
+        """Target ε."""
+        return float(self.to_dict()["epsilon"])
+
+    @property
+    def delta(self) -> float:
+        """Target δ."""
+        return float(self.to_dict()["delta"])
+
+    @property
+    def spent_epsilon(self) -> float:
+        """ε of all charges at δ; never above the target."""
+        return float(self.to_dict()["spent"]["epsilon"])
+
+    @property
+    def accountant(self) -> str:
+        """Accountant that found it: `"gdp"` is exact, `"rdp"` serves Poisson samples."""
+        return str(self.to_dict()["spent"]["accountant"])
+
+    @property
+    def unit(self) -> str:
+        """Unit of privacy: `"patient"`, or `"row"` without a patient_id."""
+        return str(self.to_dict()["unit"])
+
+    @property
+    def sampling_rate(self) -> float:
+        """Probability that a unit takes part in a round; 1 is the full batch."""
+        return float(self.to_dict()["sampling_rate"])
+
+    @property
+    def rounds(self) -> int:
+        """Private rounds T."""
+        return int(self.to_dict()["rounds"])
+
+    @property
+    def directions(self) -> int:
+        """Directions K of a round."""
+        return int(self.to_dict()["directions"])
+
+    def __str__(self) -> str:
+        rows = [
+            ("budget", f"epsilon {self.epsilon:g}, delta {self.delta:g}"),
+            ("spent", f"epsilon {self.spent_epsilon:.6f} ({self.accountant} accountant)"),
+            ("unit", f"one {self.unit}, added or removed"),
+            (
+                "patients per round",
+                "all" if self.sampling_rate >= 1 else f"a sample, each with {self.sampling_rate:g}",
+            ),
+        ]
+        for charge in self.to_dict()["charges"]:
+            noise = charge["event"]["noise_multiplier"]
+            rows.append((charge["what"], f"{charge['count']} × Gaussian, noise {noise:.4g} × sensitivity"))
+        rows.append(
+            ("model fits", f"{2 * self.directions * self.rounds:,} (2 × {self.directions} × {self.rounds})")
+        )
+        return "\n".join(f"{name:<20}{text}" for name, text in rows)
+
+
+def make_plan(
+    schema: Schema,
+    recipe: Recipe,
+    *,
+    epsilon: float,
+    delta: float,
+    sampling_rate: float | None = None,
+    expected_patients: int | None = None,
+) -> Plan:
+    """Fix the noise for a budget; reads no data.
+
+    Raises
+    ------
+    ValueError
+        For an option out of its range.
+    BudgetError
+        When the budget is too small for the rounds.
+    """
+    return Plan(
+        _zodc.make_plan(
+            schema.to_json(),
+            epsilon=number("epsilon", epsilon),
+            delta=number("delta", delta, below=1),
+            rounds=count("rounds", recipe.private.rounds),
+            directions=count("directions", recipe.directions),
+            marginal_share=number("marginal_share", recipe.marginal_share, below=1),
+            sampling_rate=None if sampling_rate is None else number("sampling_rate", sampling_rate),
+            expected_patients=None
+            if expected_patients is None
+            else count("expected_patients", expected_patients),
+        )
+    )

@@ -1,0 +1,308 @@
+"""The release: synthetic rows with everything that is public about how they came to be."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from zodc import folder, learners, phases
+from zodc._zodc import Decoder, Rows
+from zodc.options import count, public_seed
+from zodc.plan import Plan
+from zodc.recipe import Recipe, default_recipe
+from zodc.schema import Schema
+from zodc.tables import columns_of
+
+__all__ = ["Release", "versions"]
+
+_OTHER_RELEASE = "what other releases from the same patients have spent: their budgets add up"
+_NOT_COVERED = (
+    _OTHER_RELEASE,
+    "the schema and the options: they count as public, and must not be chosen by looking at the patients",
+    "scores on held-out patients, such as those of `zodc evaluate`",
+    "who can see the machine on which the patients were read, its memory, or how long the run took",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """Synthetic rows under a differential-privacy guarantee. All of it may be published.
+
+    Attributes
+    ----------
+    schema : Schema
+    plan : Plan
+        What was asked of the patients.
+    marginals : str
+        Noisy marginals, as JSON.
+    teacher : Rows
+        Rows of the private phase, from which rows for other learners can be made.
+    rows : Rows
+        The released rows, as latents.
+    learner : list of dict
+        What the rows were made for.
+    mode : {"two_phase", "direct"}
+    recipe : Recipe
+    seed : int
+        Of the public randomness; the noise has none.
+    private : bool
+        Whether the noise came from the operating system. Otherwise the release is NOT PRIVATE.
+    created : str
+        UTC date.
+    versions : dict
+        Of zodc, Python and NumPy.
+    """
+
+    schema: Schema
+    plan: Plan
+    marginals: str = field(repr=False)
+    teacher: Rows = field(repr=False)
+    rows: Rows = field(repr=False)
+    learner: list[dict[str, Any]]
+    mode: str
+    recipe: Recipe = field(repr=False)
+    seed: int
+    private: bool
+    created: str
+    versions: dict[str, str] = field(repr=False)
+
+    @property
+    def decoder(self) -> Decoder:
+        """Turns latents into rows in real units."""
+        return Decoder(self.schema.to_json(), self.marginals, self.recipe.hazard_intervals)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Released columns in the schema's order, as arrays."""
+        return columns_of(self.decoder.table(self.rows), self.schema)
+
+    def frame(self, library: str | ModuleType = "pandas") -> Any:
+        """Build the released table: features, flags and outcome.
+
+        Parameters
+        ----------
+        library : {"pandas", "polars", "pyarrow"}, default="pandas"
+        """
+        columns = self.columns()
+        plain = {
+            name: values.tolist() if values.dtype == object else values for name, values in columns.items()
+        }
+        return nw.from_dict(plain, backend=library).to_native()  # type: ignore[arg-type]
+
+    @property
+    def X(self) -> pd.DataFrame:
+        """Features and flags."""
+        return self.frame().drop(columns=[column.name for column in self.schema.outcomes])
+
+    @property
+    def y(self) -> NDArray[Any]:
+        """Labels; or a structured array (event: bool, time: float)."""
+        columns, outcomes = self.columns(), self.schema.outcomes
+        if len(outcomes) == 1:
+            return columns[outcomes[0].name]
+        _, _, outcome = self.decoder.table(self.rows)
+        return survival_records(outcome)
+
+    def save(self, path: str | Path, *, overwrite: bool = False, allow_not_private: bool = False) -> None:
+        """Write the release folder: all of it or nothing.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder; it must not exist.
+        overwrite : bool, default=False
+            Whether to replace a release that is there.
+        allow_not_private : bool, default=False
+            Whether to write a release whose noise was seeded for a test.
+
+        Raises
+        ------
+        ValueError
+            When the release is NOT PRIVATE.
+        OSError
+            When the folder exists or cannot be written.
+        """
+        if not self.private and not allow_not_private:
+            raise ValueError(
+                "this release is NOT PRIVATE: its noise was seeded for a test; condense again without "
+                "the seed, or pass allow_not_private=True"
+            )
+        teacher = {"teacher": _rows_to_dict(self.teacher), "rows": _rows_to_dict(self.rows)}
+        texts = {
+            "schema.toml": self.schema.to_toml(),
+            "marginals.json": self.marginals,
+            "teacher.json": json.dumps(teacher),
+        }
+        folder.write(Path(path), self.frame(), texts, self.manifest(), overwrite=overwrite)
+
+    def manifest(self) -> dict[str, Any]:
+        """Everything that a reader needs to check the guarantee, but the hashes of the files."""
+        from zodc.oracle import consult
+
+        plan = self.plan.to_dict()
+        found = consult(plan["charges"], plan["delta"])
+        return {
+            "zodc": "release",
+            "status": "private" if self.private else "NOT PRIVATE: the noise was seeded for a test",
+            "private": self.private,
+            "created": self.created,
+            "unit": plan["unit"],
+            "neighbours": plan["neighbours"],
+            "epsilon": plan["epsilon"],
+            "delta": plan["delta"],
+            "spent_epsilon": plan["spent"]["epsilon"],
+            "accountant": plan["spent"]["accountant"],
+            "dp_accounting": {"pld_epsilon": found.tightest, "rdp_epsilon": found.rdp},
+            "mechanism": "clip in L2, truncate to an integer lattice, sum exactly, add rounded normal noise",
+            "lattice": {
+                "round": {"noise_scale": plan["round_noise_scale"], "sensitivity": plan["round_sensitivity"]},
+                "marginals": plan["marginals"],
+            },
+            "events": plan["charges"],
+            "not_covered": list(_NOT_COVERED),
+            "mode": self.mode,
+            "learner": self.learner,
+            "rows": len(self.rows),
+            "recipe": self.recipe.to_dict(),
+            "public_seed": self.seed,
+            "versions": self.versions,
+            "plan": plan,
+        }
+
+    @classmethod
+    def load(cls, path: str | Path) -> Release:
+        """Read a release folder.
+
+        Raises
+        ------
+        OSError, DataError
+            When the folder cannot be read, is no release, or a file differs from its hash.
+        """
+        manifest, texts = folder.read(Path(path))
+        rows = json.loads(texts["teacher.json"])
+        return cls(
+            schema=Schema.from_toml(texts["schema.toml"]),
+            plan=Plan(json.dumps(manifest["plan"])),
+            marginals=texts["marginals.json"],
+            teacher=_rows_from_dict(rows["teacher"]),
+            rows=_rows_from_dict(rows["rows"]),
+            learner=manifest["learner"],
+            mode=manifest["mode"],
+            recipe=Recipe.from_dict(manifest["recipe"]),
+            seed=manifest["public_seed"],
+            private=manifest["private"],
+            created=manifest["created"],
+            versions=manifest["versions"],
+        )
+
+    def recondense(
+        self,
+        learner: Any,
+        *,
+        n_rows: int | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        progress: phases.Progress | None = None,
+    ) -> Release:
+        """Make new rows for another learner from this release alone. Costs no budget.
+
+        Parameters
+        ----------
+        learner : str, Native, estimator, list, or dict
+            As of :class:`zodc.Condenser`.
+        n_rows : int, optional
+            As many as here unless stated.
+        random_state : None, int or NumPy generator
+            Fixes the public randomness.
+        n_jobs : int, optional
+            For joblib, with models that Rust does not know.
+        progress : callable, optional
+            Called with the phase, the rounds done, and the rounds in all.
+
+        Returns
+        -------
+        Release
+            Its guarantee is that of this release.
+        """
+        objective = learners.resolve(learner, self.schema)
+        n_rows = len(self.rows) if n_rows is None else count("n_rows", n_rows)
+        seed = public_seed(random_state)
+        recipe = replace(self.recipe, **public_settings(self.schema, objective))
+        rows = self.teacher
+        if not (objective.is_smooth and n_rows == len(self.teacher)):
+            decoder = self.decoder
+            rows = phases.public(
+                decoder,
+                self.teacher,
+                learners.teacher(self.schema.task).native_json,
+                objective.bound(decoder.time_grid, seed),
+                recipe,
+                n_rows=n_rows,
+                seed=seed,
+                n_jobs=n_jobs,
+                progress=progress,
+            )
+        return replace(
+            self,
+            rows=rows,
+            learner=objective.describe(),
+            recipe=recipe,
+            seed=seed,
+            created=today(),
+            versions=versions(),
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        for name in ("teacher", "rows"):
+            values[name] = _rows_to_dict(values[name])
+        return _restore, (values,)
+
+
+def public_settings(schema: Schema, objective: learners.Objective) -> dict[str, Any]:
+    """Choose the settings of the free rounds for a learner."""
+    chosen = default_recipe(
+        survival=schema.task == "survival", n_features=len(schema.features), native=objective.is_native
+    )
+    names = ("public", "public_directions", "population_rows", "check_every")
+    return {name: getattr(chosen, name) for name in names}
+
+
+def survival_records(outcome: NDArray[np.float64]) -> NDArray[Any]:
+    """Structured (event: bool, time: float) array of times and events."""
+    records = np.empty(len(outcome), dtype=[("event", np.bool_), ("time", np.float64)])
+    records["time"], records["event"] = outcome[:, 0], outcome[:, 1] == 1.0
+    return records
+
+
+def today() -> str:
+    """UTC date."""
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def versions() -> dict[str, str]:
+    """Versions that a release records."""
+    return {"zodc": version("zodc"), "python": platform.python_version(), "numpy": np.__version__}
+
+
+def _rows_to_dict(rows: Rows) -> dict[str, Any]:
+    return {"latents": rows.latents.tolist(), "outcome": json.loads(rows.outcome)}
+
+
+def _rows_from_dict(values: dict[str, Any]) -> Rows:
+    return Rows(np.asarray(values["latents"], dtype=np.float64), json.dumps(values["outcome"]))
+
+
+def _restore(values: dict[str, Any]) -> Release:
+    rows = {name: _rows_from_dict(values[name]) for name in ("teacher", "rows")}
+    return Release(**{**values, **rows})
