@@ -231,6 +231,13 @@ def test_existing_folder_is_refused_before_the_run_and_kept(here):
     nothing_written("release")
 
 
+def test_overwrite_leaves_alone_what_is_not_a_release(here):
+    Path("release").mkdir()
+    Path("release/mine.txt").write_text("keep")
+    check_fault(condense("--overwrite"), 2, "--out", "not a release")
+    assert os.listdir("release") == ["mine.txt"]
+
+
 def test_overwrite_replaces_the_folder(here):
     assert condense().exit_code == 0
     first = Path("release/manifest.json").read_text()
@@ -325,7 +332,7 @@ def test_ragged_csv(here):
 
 
 def test_budget_too_small_ends_with_3(here):
-    check_fault(condense("--epsilon", "1e-9"), 3, "budget")
+    check_fault(condense("--epsilon", "1e-9", "--delta", "1e-12"), 3, "budget")
     nothing_written()
 
 
@@ -439,7 +446,7 @@ def test_verify_notices_a_claim_that_is_too_low(here, released):
     manifest = json.loads((folder / "manifest.json").read_text())
     lowered = json.dumps(manifest).replace('"epsilon": 3.0', '"epsilon": 0.5')
     (folder / "manifest.json").write_text(lowered)
-    check_fault(run("verify", folder), 3, "0.5")
+    check_fault(run("verify", folder), 3, "more than it claims")
 
 
 # ---- terminal, interrupt, faults

@@ -37,7 +37,7 @@ class Estimate:
     upper: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.lower:.3f} to {self.upper:.3f})"
+        return f"{self.value:.3f} ({self.lower:.3f}-{self.upper:.3f})"
 
 
 def bootstrap_counts(strata: NDArray[np.int64], n_bootstrap: int, rng: np.random.Generator) -> Floats:

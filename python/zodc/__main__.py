@@ -1,0 +1,5 @@
+"""Run the command line with ``python -m zodc``."""
+
+from zodc.cli import main
+
+main()
