@@ -233,7 +233,7 @@ def schema_init(file: Path) -> None:
     click.echo(Schema.draft(frames.read_table(file)), nl=False)
 
 
-@main.command()
+@main.command(short_help="Show what would be spent, and on what.")
 @click.argument("schema", type=_FILE)
 @_recipe_options
 def plan(schema: Path, **options: Any) -> None:
@@ -241,7 +241,7 @@ def plan(schema: Path, **options: Any) -> None:
     click.echo(str(_condenser(Schema.load(schema), **options).plan()))
 
 
-@main.command()
+@main.command(short_help="Condense a cohort and write a release folder.")
 @click.argument("file", type=_FILE)
 @click.option("--schema", type=_FILE, required=True, help="The public schema (TOML).")
 @_recipe_options
@@ -259,7 +259,7 @@ def condense(file: Path, schema: Path, out: Path, overwrite: bool, seed: int | N
     _save(release, out, overwrite)
 
 
-@main.command()
+@main.command(short_help="Make rows for another learner, free of charge.")
 @click.argument("release", type=_FOLDER)
 @_learner_option
 @_rows_option
@@ -280,7 +280,7 @@ def recondense(
     _save(found, out, overwrite)
 
 
-@main.command()
+@main.command(short_help="Test models of a release on held-out real rows.")
 @click.argument("release", type=_FOLDER)
 @click.option("--holdout", type=_FILE, required=True, help="Real rows that were not condensed.")
 @click.option("--bootstrap", default=200, show_default=True, help="Replicates for the intervals.")
@@ -293,7 +293,7 @@ def evaluate(release: Path, holdout: Path, bootstrap: int, seed: int | None) -> 
     Console().print(found)
 
 
-@main.command()
+@main.command(short_help="Recompute the budget of a release, check its files.")
 @click.argument("release", type=_FOLDER)
 def verify(release: Path) -> None:
     """Recompute the budget of RELEASE from its manifest alone, and check its files."""
@@ -304,7 +304,7 @@ def verify(release: Path) -> None:
         raise Fault(f"not verified: {'; '.join(found.faults)}", DISAGREEMENT if only_files else BUDGET)
 
 
-@main.command()
+@main.command(short_help="Condense two real cohorts and print one table.")
 def demo() -> None:
     """Condense two real cohorts that ship with scikit-learn and lifelines; print one table."""
     with _progress() as progress:
