@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Oracle", "consult"]
+
+# Above it the tables of privacy-loss distributions take minutes, and nobody cares for the decimals.
+_MOST_EPSILON = 50.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,14 +18,16 @@ class Oracle:
 
     Attributes
     ----------
-    rdp, pld : float
-        By Rényi accounting, and by privacy-loss distributions, whose discretisation rounds up.
+    rdp : float
+        By Rényi accounting.
+    pld : float or None
+        By privacy-loss distributions, where there is no closed form and Rényi accounting finds a sane ε.
     exact : float or None
         Closed form, when every charge is a Gaussian mechanism on all units.
     """
 
     rdp: float
-    pld: float
+    pld: float | None
     exact: float | None
 
     @property
@@ -52,27 +56,33 @@ def consult(charges: list[dict[str, Any]], delta: float) -> Oracle:
     from dp_accounting.pld.privacy_loss_mechanism import GaussianPrivacyLoss
 
     neighbours = dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
-    accountants = (
-        rdp.RdpAccountant(neighboring_relation=neighbours),
-        pld.PLDAccountant(neighboring_relation=neighbours),
-    )
-    precision = 0.0
-    for charge in charges:
-        event, times = charge["event"], charge["count"]
-        mechanism = dp_accounting.GaussianDpEvent(event["noise_multiplier"])
-        if event["mechanism"] == "poisson_gaussian":
-            mechanism = dp_accounting.PoissonSampledDpEvent(event["sampling_rate"], mechanism)
-            precision = math.nan
-        elif event["mechanism"] != "gaussian":
-            raise ValueError(f"the mechanism {event['mechanism']!r} is not known; verify with a newer zodc")
-        precision += times / event["noise_multiplier"] ** 2
-        for accountant in accountants:
-            accountant.compose(mechanism, times)
-    exact = None
-    if not math.isnan(precision):
+    events = [(_mechanism(dp_accounting, charge["event"]), charge["count"]) for charge in charges]
+
+    def compose(accountant: Any) -> float:
+        for event, times in events:
+            accountant.compose(event, times)
+        return float(accountant.get_epsilon(delta))
+
+    found = compose(rdp.RdpAccountant(neighboring_relation=neighbours))
+    if all(charge["event"]["mechanism"] == "gaussian" for charge in charges):
+        precision = sum(charge["count"] / charge["event"]["noise_multiplier"] ** 2 for charge in charges)
         exact = _least_epsilon(GaussianPrivacyLoss(precision**-0.5).get_delta_for_epsilon, delta)
-    found = [float(accountant.get_epsilon(delta)) for accountant in accountants]
-    return Oracle(rdp=found[0], pld=found[1], exact=exact)
+        return Oracle(rdp=found, pld=None, exact=exact)
+    is_sane = found < _MOST_EPSILON
+    return Oracle(
+        rdp=found,
+        pld=compose(pld.PLDAccountant(neighboring_relation=neighbours)) if is_sane else None,
+        exact=None,
+    )
+
+
+def _mechanism(dp_accounting: Any, event: dict[str, Any]) -> Any:
+    gaussian = dp_accounting.GaussianDpEvent(event["noise_multiplier"])
+    if event["mechanism"] == "gaussian":
+        return gaussian
+    if event["mechanism"] == "poisson_gaussian":
+        return dp_accounting.PoissonSampledDpEvent(event["sampling_rate"], gaussian)
+    raise ValueError(f"the mechanism {event['mechanism']!r} is not known; verify with a newer zodc")
 
 
 def _least_epsilon(delta_of: Callable[[float], float], delta: float) -> float:

@@ -27,6 +27,10 @@ class Plan:
 
     json: str
 
+    def __post_init__(self) -> None:
+        # One text for one plan, so that plans can be compared.
+        object.__setattr__(self, "json", json.dumps(json.loads(self.json), sort_keys=True))
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers for the manifest."""
         values: dict[str, Any] = json.loads(self.json)

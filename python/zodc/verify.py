@@ -43,10 +43,11 @@ class Verification:
 
     def __str__(self) -> str:
         found = self.recomputed
-        exact = "" if found.exact is None else f", exact {found.exact:.6f}"
+        others = (("PLD", found.pld), ("exact", found.exact))
+        tighter = "".join(f", {name} {value:.6f}" for name, value in others if value is not None)
         lines = [
             f"claimed      epsilon {self.epsilon:g} at delta {self.delta:g}",
-            f"recomputed   epsilon {found.tightest:.6f} (RDP {found.rdp:.6f}, PLD {found.pld:.6f}{exact})",
+            f"recomputed   epsilon {found.tightest:.6f} (RDP {found.rdp:.6f}{tighter})",
             *(f"FAULT        {fault}" for fault in self.faults),
             "verified: the claim holds and every file is as released" if self.ok else "NOT verified",
         ]
