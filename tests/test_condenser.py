@@ -278,7 +278,7 @@ def test_in_two_phases_a_python_model_never_sees_a_patient() -> None:
     _condenser(learner=Probe()).fit(frame)
     shown = pd.concat(Probe.seen)["age"]
     assert len(shown) and not shown.isin(frame["age"]).any()
-    assert {len(rows) for rows in Probe.seen} <= {2, 30, 200}
+    assert 97 not in {len(rows) for rows in Probe.seen}
     Probe.seen.clear()
     _condenser(learner=Probe(), mode="direct").fit(frame)
     assert any(len(rows) == 97 for rows in Probe.seen)

@@ -257,9 +257,11 @@ def test_models_that_couple_rows_are_found_out() -> None:
     rng = np.random.default_rng(4)
     train, probes = _classes(rng, 60), _classes(rng, 50)
     assert PythonModel.wrap(Coupled(), CLASSES).couples_rows(train, probes)
-    for estimator in (RandomForestClassifier(5), XGBClassifier(n_estimators=3, n_jobs=1), Fragile(), Unfit()):
+    for estimator in (RandomForestClassifier(5), XGBClassifier(n_estimators=3, n_jobs=1), Fragile()):
         assert not PythonModel.wrap(estimator, CLASSES).couples_rows(train, probes)
-    survival = resolve([CoxPHFitter(0.1), RandomSurvivalForest(5)], SURVIVAL).bound(GRID, seed=0)
+    with pytest.raises(ValueError, match=r"'learner'.*Unfit, which failed"):
+        PythonModel.wrap(Unfit(), CLASSES).couples_rows(train, probes)
+    survival = resolve([CoxPHFitter(penalizer=0.1), RandomSurvivalForest(5)], SURVIVAL).bound(GRID, seed=0)
     for _, model in survival.models:
         assert not model.couples_rows(_survival(rng, 80), _survival(rng, 30))
 

@@ -97,7 +97,7 @@ def test_an_existing_folder_is_kept_unless_overwritten(release: Release, saved: 
     with pytest.raises(FileExistsError, match="exists; name another, or overwrite"):
         release.save(saved)
     assert {file.name: file.read_bytes() for file in saved.iterdir()} == before
-    release.recondense("logistic", n_rows=10).save(saved, overwrite=True)
+    release.recondense("logistic", n_rows=10, recipe=quick()).save(saved, overwrite=True)
     assert len(Release.load(saved).rows) == 10
     assert [file.name for file in saved.parent.iterdir()] == ["release"]
 
@@ -146,16 +146,16 @@ def test_a_release_of_seeded_noise_is_not_saved(tmp_path: Path) -> None:
     release.save(tmp_path / "r", allow_not_private=True)
     assert not Release.load(tmp_path / "r").private
     assert not verify(tmp_path / "r").ok and "NOT PRIVATE" in str(verify(tmp_path / "r"))
-    assert not Release.load(tmp_path / "r").recondense("tree").private
+    assert not Release.load(tmp_path / "r").recondense("tree", recipe=quick()).private
 
 
 def test_recondensing_costs_nothing_and_needs_the_release_alone(release: Release, saved: Path) -> None:
     loaded = Release.load(saved)
     for learner in ("logistic", ["tree", "logistic"], RandomForestClassifier(3)):
-        again = loaded.recondense(learner, n_rows=25, random_state=1)
+        again = loaded.recondense(learner, n_rows=25, recipe=quick(), random_state=1)
         assert again.plan == release.plan and again.marginals == release.marginals and len(again.rows) == 25
         assert again.manifest()["events"] == release.manifest()["events"]
-    one, two = (loaded.recondense("tree", random_state=5).rows.latents for _ in range(2))
+    one, two = (loaded.recondense("tree", recipe=quick(), random_state=5).rows.latents for _ in range(2))
     np.testing.assert_array_equal(one, two)
     with pytest.raises(ValueError, match="'n_rows' option"):
         loaded.recondense("tree", n_rows=0)

@@ -183,7 +183,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         objective, recipe, plan = self._settings()
         seed = public_seed(self.random_state)
         n_rows = count("n_rows", self.n_rows)
-        self._refuse_coupled_models(objective, recipe, seed)
+        self._try_models(objective, recipe, seed)
         cohort = encode(X, y, self.schema)
         self._remember_input(X)
         release = self._condense(cohort, objective, recipe, plan, n_rows, seed, progress or self._reporter())
@@ -240,13 +240,13 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             recipe = replace(recipe, marginal_share=self.marginal_share)
         return recipe
 
-    def _refuse_coupled_models(self, objective: learners.Objective, recipe: Recipe, seed: int) -> None:
-        """Try models that would meet patients on public random rows first."""
-        if self.mode != "direct" or objective.is_native:
+    def _try_models(self, objective: learners.Objective, recipe: Recipe, seed: int) -> None:
+        """Try foreign models on public random rows, before any budget is spent."""
+        if objective.is_native:
             return
         train, probes, grid = probe_tables(self.schema, recipe.hazard_intervals, seed)
         for _, model in objective.bound(grid, seed).models:
-            if model.couples_rows(train, probes):
+            if model.couples_rows(train, probes) and self.mode == "direct":
                 raise ValueError(
                     "The 'learner' option must predict each row by itself in mode='direct'. "
                     f"Got {type(model.estimator).__name__}, whose predictions depend on the rows beside; "

@@ -116,12 +116,20 @@ class PythonModel:
         """Whether the prediction of a public probe row changes with the rows beside it.
 
         Then no clip bounds what a patient contributes, and the model must not meet patients.
+
+        Raises
+        ------
+        ValueError
+            When the model fails on public rows already: it would fail later in silence.
         """
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             predict = self._fit(train)
             if predict is None:
-                return False
+                raise ValueError(
+                    "The 'learner' option must hold models that can be fitted on random rows of the schema. "
+                    f"Got {type(self.estimator).__name__}, which failed; try it on such rows and mend it."
+                )
             frame, n_outputs = self._frame(probes), self._n_outputs()
             whole = _row_by_row(predict, frame, n_outputs)
             reverse = _row_by_row(predict, frame.iloc[::-1], n_outputs)[::-1]
@@ -141,15 +149,16 @@ class PythonModel:
         return numeric_frame(table, self.schema, reference=self.family != "sklearn")
 
     def _fit(self, train: Table) -> Predict | None:
-        """Fit a copy on synthetic rows; None when it fails, there or on the rows that it was fitted on."""
+        """Fit a copy on synthetic rows; None when it fails, there or on all of the first rows fitted on."""
         fit = {"sklearn": self._fit_sklearn, "lifelines": self._fit_lifelines, "sksurv": self._fit_sksurv}
         frame = self._frame(train)
         try:
             predict = fit[self.family](frame, train[2])
-            predict(frame.iloc[:2])
         except Exception:
             return None
-        return predict
+        # A model that fails everywhere would be asked for each patient by itself, in vain.
+        first = _row_by_row(predict, frame.iloc[:8], self._n_outputs())
+        return None if np.isnan(first).all() else predict
 
     def _fresh(self) -> Any:
         model = (

@@ -210,6 +210,7 @@ class Release:
         learner: Any,
         *,
         n_rows: int | None = None,
+        recipe: Recipe | None = None,
         random_state: Any = None,
         n_jobs: int | None = None,
         progress: phases.Progress | None = None,
@@ -222,6 +223,8 @@ class Release:
             As of :class:`zodc.Condenser`.
         n_rows : int, optional
             As many as here unless stated.
+        recipe : Recipe, optional
+            Settings of the free rounds; takes the place of the defaults.
         random_state : None, int or NumPy generator
             Fixes the public randomness.
         n_jobs : int, optional
@@ -237,7 +240,7 @@ class Release:
         objective = learners.resolve(learner, self.schema)
         n_rows = len(self.rows) if n_rows is None else count("n_rows", n_rows)
         seed = public_seed(random_state)
-        recipe = replace(self.recipe, **public_settings(self.schema, objective))
+        recipe = replace(self.recipe, **_public_settings(self.schema, objective, recipe))
         rows = self.teacher
         if not (objective.is_smooth and n_rows == len(self.teacher)):
             decoder = self.decoder
@@ -269,9 +272,8 @@ class Release:
         return _restore, (values,)
 
 
-def public_settings(schema: Schema, objective: learners.Objective) -> dict[str, Any]:
-    """Choose the settings of the free rounds for a learner."""
-    chosen = default_recipe(
+def _public_settings(schema: Schema, objective: learners.Objective, recipe: Recipe | None) -> dict[str, Any]:
+    chosen = recipe or default_recipe(
         survival=schema.task == "survival", n_features=len(schema.features), native=objective.is_native
     )
     names = ("public", "public_directions", "population_rows", "check_every")
