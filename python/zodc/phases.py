@@ -205,5 +205,5 @@ def _native_losses(decoder: Decoder, learners_json: str, train: Table, test: Tab
         return fitted.losses(x_test, columns[0], columns[1])
     fitted = FittedModels(learners_json, x, outcome[0], n_classes=len(columns))
     by_class = [fitted.losses(x_test, np.full(len(x_test), float(c))) for c in range(len(columns))]
-    return np.sum([p * loss for p, loss in zip(columns, by_class, strict=True)], axis=0)
-
+    total: Floats = np.sum([p * loss for p, loss in zip(columns, by_class, strict=True)], axis=0)
+    return total

@@ -50,7 +50,9 @@ def logistic(x, y, c):
 def tree(x, y, max_depth, min_samples_leaf):
     """Class probabilities of the training rows, where twenty orders of the features agree (no ties)."""
     fits = [
-        DecisionTreeClassifier(max_depth=max_depth, min_samples_leaf=min_samples_leaf, random_state=seed).fit(x, y)
+        DecisionTreeClassifier(max_depth=max_depth, min_samples_leaf=min_samples_leaf, random_state=seed).fit(
+            x, y
+        )
         for seed in range(20)
     ]
     nodes = [sorted(zip(f.tree_.feature, np.round(f.tree_.threshold, 5))) for f in fits]

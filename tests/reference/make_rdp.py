@@ -22,7 +22,7 @@ mp.dps = 40
 
 
 def rough_log_a(rate, noise, alpha):
-    """ln A_alpha in double precision, to find the best order."""
+    """Ln A_alpha in double precision, to find the best order."""
     z = np.linspace(-15 * noise, alpha + 15 * noise, 20001)
     ratio = np.logaddexp(np.log1p(-rate), np.log(rate) + (z - 0.5) / noise**2)
     exponent = alpha * ratio - 0.5 * (z / noise) ** 2 - 0.5 * np.log(2 * np.pi) - np.log(noise)
@@ -31,7 +31,7 @@ def rough_log_a(rate, noise, alpha):
 
 
 def exact_log_a(rate, noise, alpha):
-    """ln A_alpha at 40 digits."""
+    """Ln A_alpha at 40 digits."""
     q, s, a = mpf(rate), mpf(noise), mpf(alpha)
 
     def integrand(z):
@@ -50,9 +50,7 @@ def convert(alpha, cost, delta):
 
 def best_epsilon(rate, noise, steps, delta):
     """The exact minimum over the grid of orders, and the order."""
-    rough = [
-        float(convert(a, steps * rough_log_a(rate, noise, a) / (a - 1), delta)) for a in ORDERS
-    ]
+    rough = [float(convert(a, steps * rough_log_a(rate, noise, a) / (a - 1), delta)) for a in ORDERS]
     best = int(np.argmin(rough))
     near = ORDERS[max(0, best - 1) : best + 2]
     return min((convert(a, steps * exact_log_a(rate, noise, a) / (mpf(a) - 1), delta), a) for a in near)
@@ -67,18 +65,27 @@ def main():
         noise = float(f"{10 ** generator.uniform(-0.4, 1.2):.6g}")
         steps = int(10 ** generator.uniform(0, 5))
         delta = float(f"{10 ** generator.uniform(-10, -2):.3g}")
-        theirs = float(rdp.compute_epsilon(
-            ORDERS, steps * rdp._compute_rdp_poisson_subsampled_gaussian(rate, noise, ORDERS), delta
-        )[0])
+        theirs = float(
+            rdp.compute_epsilon(
+                ORDERS, steps * rdp._compute_rdp_poisson_subsampled_gaussian(rate, noise, ORDERS), delta
+            )[0]
+        )
         if not 0.001 < theirs < 100:
             continue
         epsilon, order = best_epsilon(rate, noise, steps, delta)
         costs = rdp._compute_rdp_poisson_subsampled_gaussian(rate, noise, INTEGERS)
-        rows.append({
-            "sampling_rate": rate, "noise_multiplier": noise, "steps": steps, "delta": delta,
-            "epsilon": float(epsilon), "order": order, "epsilon_dp_accounting": theirs,
-            "costs": [[order, float(cost)] for order, cost in zip(INTEGERS, costs)],
-        })
+        rows.append(
+            {
+                "sampling_rate": rate,
+                "noise_multiplier": noise,
+                "steps": steps,
+                "delta": delta,
+                "epsilon": float(epsilon),
+                "order": order,
+                "epsilon_dp_accounting": theirs,
+                "costs": [[order, float(cost)] for order, cost in zip(INTEGERS, costs)],
+            }
+        )
         print(rows[-1], flush=True)
     out = Path(__file__).with_name("rdp_random.json")
     out.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")

@@ -15,7 +15,7 @@ mp.dps = 70
 
 
 def log_a(rate, noise, alpha, nodes):
-    """ln A_alpha, with `nodes` nodes to min(noise, noise squared)."""
+    """Ln A_alpha, with `nodes` nodes to min(noise, noise squared)."""
     q, s, a = mpf(rate), mpf(noise), mpf(alpha)
     spacing = min(s, s * s) / nodes
     low = -18 * s
