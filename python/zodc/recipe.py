@@ -11,6 +11,10 @@ from typing import Any
 
 __all__ = ["Anneal", "Recipe", "Schedule", "default_recipe"]
 
+# Feature columns from which a table counts as wide: each patient's loss differences are then small
+# against their spread, and a tighter clip lets less noise in.
+WIDE = 50
+
 
 @dataclass(frozen=True)
 class Anneal:
@@ -123,14 +127,14 @@ def default_recipe(
     rounds, directions, marginal_share : optional
         Take the place of the defaults in the private phase.
     """
-    private = Schedule(
-        rounds=400,
-        radius=Anneal(0.15, 0.03),
-        step=Anneal(0.03, 0.004),
-        clip=Anneal(0.5, 0.2) if survival else Anneal(0.06, 0.03),
-    )
+    if survival:
+        step, clip = Anneal(0.03, 0.004), Anneal(0.5, 0.2)
+    else:
+        step = Anneal(0.06, 0.004)
+        clip = Anneal(0.06, 0.03) if n_features < WIDE else Anneal(0.02, 0.01)
+    private = Schedule(rounds=400, radius=Anneal(0.15, 0.03), step=step, clip=clip)
     public = Schedule(
-        rounds=800 if native else 10,
+        rounds=200 if native else 10,
         radius=Anneal(0.15, 0.03),
         step=Anneal(0.03, 0.004),
         clip=Anneal(1.0, 1.0),
@@ -138,7 +142,7 @@ def default_recipe(
     recipe = Recipe(
         private=private,
         directions=32,
-        marginal_share=0.12 if n_features < 50 else 0.3,
+        marginal_share=0.15,
         teacher_rows=200,
         public=public,
         public_directions=32 if native else 4,

@@ -162,18 +162,25 @@ impl Problem<'_> {
     /// All candidates of the current round, fitted in parallel from the unperturbed fit.
     fn candidates(&self, search: &ZerothOrder, cancel: &AtomicBool) -> Result<Vec<Candidate>> {
         let base = self.base(search.latents())?;
-        (0..search.n_candidates())
+        let pairs: Result<Vec<[Candidate; 2]>> = (0..search.n_directions())
             .into_par_iter()
-            .map_init(Workspace::default, |workspace, index| {
+            .map_init(Default::default, |(workspace, minus): &mut (Workspace, Vec<f64>), direction| {
                 if cancel.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
-                search.candidate(index, &mut workspace.latents);
-                self.fit_each(workspace, |i, learner, design, fit| {
-                    Ok((self.learners[i].weight, learner.fit_near(design, &base[i], fit)?))
-                })
+                search.pair(direction, &mut workspace.latents, minus);
+                let plus = self.fit_near(workspace, &base)?;
+                std::mem::swap(&mut workspace.latents, minus);
+                Ok([plus, self.fit_near(workspace, &base)?])
             })
-            .collect()
+            .collect();
+        Ok(pairs?.into_iter().flatten().collect())
+    }
+
+    fn fit_near(&self, workspace: &mut Workspace, base: &[Base]) -> Result<Candidate> {
+        self.fit_each(workspace, |i, learner, design, fit| {
+            Ok((self.learners[i].weight, learner.fit_near(design, &base[i], fit)?))
+        })
     }
 }
 

@@ -69,8 +69,42 @@ impl QuantileTable {
 #[derive(Debug, Clone, PartialEq)]
 enum Decode {
     Quantiles(QuantileTable),
-    /// Cumulative shares of the levels.
-    Levels(Vec<f64>),
+    Levels(LevelTable),
+}
+
+/// Cumulative shares of the levels, with a guide to where the search for each part of `[0, 1]` starts.
+#[derive(Debug, Clone, PartialEq)]
+struct LevelTable {
+    cumulative: Vec<f64>,
+    guide: Vec<u32>,
+}
+
+impl LevelTable {
+    fn new(weights: &[f64]) -> Self {
+        let mut sum = 0.0;
+        let cumulate = |w: &f64| {
+            sum += w;
+            sum
+        };
+        let mut table =
+            Self { cumulative: weights.iter().map(cumulate).collect(), guide: vec![0; STEPS + 1] };
+        table.guide = (0..=STEPS).map(|i| table.search(i as f64 / STEPS as f64, 0) as u32).collect();
+        table
+    }
+
+    /// The first level, from `level` on, whose cumulative share reaches `u`.
+    fn search(&self, u: f64, mut level: usize) -> usize {
+        let last = self.cumulative.len() - 1;
+        while level < last && (self.cumulative[level] < u || self.cumulative[level] == 0.0) {
+            level += 1;
+        }
+        level
+    }
+
+    fn decode(&self, u: f64) -> f64 {
+        let guide = self.guide[((u.clamp(0.0, 1.0) * STEPS as f64) as usize).min(STEPS)];
+        self.search(u, guide as usize) as f64
+    }
 }
 
 /// Codec of one feature column.
@@ -98,12 +132,7 @@ impl ColumnCodec {
             }
             Some(_) => {
                 let (imputed, mean, sd) = level_moments(column, &marginal.weights);
-                let mut sum = 0.0;
-                let cumulate = |w: &f64| {
-                    sum += w;
-                    sum
-                };
-                (Decode::Levels(marginal.weights.iter().map(cumulate).collect()), imputed, mean, sd)
+                (Decode::Levels(LevelTable::new(&marginal.weights)), imputed, mean, sd)
             }
         };
         let standard = |w: &f64| (*w, 1.0 / (w * (1.0 - w)).sqrt().max(LEVEL_SD_FLOOR));
@@ -131,10 +160,7 @@ impl ColumnCodec {
     fn decode(&self, u: f64) -> f64 {
         match &self.decode {
             Decode::Quantiles(table) => table.decode(u),
-            Decode::Levels(cumulative) => {
-                let last = cumulative.len() - 1;
-                cumulative[..last].iter().take_while(|&&c| c < u || c == 0.0).count() as f64
-            }
+            Decode::Levels(table) => table.decode(u),
         }
     }
 

@@ -44,9 +44,9 @@ impl Search {
 
     /// Candidate `2k` is `S + μU_k`, candidate `2k + 1` is `S − μU_k`.
     fn candidate(&self, index: usize) -> PyResult<Rows> {
-        let mut latents = Vec::new();
-        lock(&self.inner)?.candidate(index, &mut latents);
-        Ok(self.with_outcome(latents))
+        let (mut plus, mut minus) = (Vec::new(), Vec::new());
+        lock(&self.inner)?.pair(index / 2, &mut plus, &mut minus);
+        Ok(self.with_outcome(if index.is_multiple_of(2) { plus } else { minus }))
     }
 
     /// Steps by one answer per direction.

@@ -46,18 +46,21 @@ impl ZerothOrder {
         self.schedule.clip(self.round) * (self.n_directions as f64).sqrt()
     }
 
-    /// Number of candidates of a round, two a direction.
-    pub fn n_candidates(&self) -> usize {
-        2 * self.n_directions as usize
+    /// Number K of directions of a round.
+    pub fn n_directions(&self) -> usize {
+        self.n_directions as usize
     }
 
-    /// Candidate `2k` is `S + μU_k`, candidate `2k + 1` is `S − μU_k`, both projected on `[0, 1]`.
-    pub fn candidate(&self, index: usize, out: &mut Vec<f64>) {
-        let radius = self.schedule.radius(self.round) * if index % 2 == 0 { 1.0 } else { -1.0 };
-        out.resize(self.latents.len(), 0.0);
-        self.directions.fill(self.round, index as u64 / 2, out);
-        for (u, s) in out.iter_mut().zip(&self.latents) {
-            *u = (s + radius * *u).clamp(0.0, 1.0);
+    /// The pair `S + μU_k` and `S − μU_k`, both projected on `[0, 1]`.
+    pub fn pair(&self, direction: usize, plus: &mut Vec<f64>, minus: &mut Vec<f64>) {
+        let radius = self.schedule.radius(self.round);
+        plus.resize(self.latents.len(), 0.0);
+        minus.resize(self.latents.len(), 0.0);
+        self.directions.fill(self.round, direction as u64, plus);
+        for ((p, m), s) in plus.iter_mut().zip(minus).zip(&self.latents) {
+            let move_by = radius * *p;
+            *p = (s + move_by).clamp(0.0, 1.0);
+            *m = (s - move_by).clamp(0.0, 1.0);
         }
     }
 
