@@ -143,6 +143,27 @@ fn hostile_cells_change_nothing_but_their_own_patient() {
 }
 
 #[test]
+fn a_plan_with_less_noise_than_it_charges_is_refused() {
+    let (cells, y) = patients(50, 1);
+    let honest = schema(CLASSIFICATION);
+    let refused = |plan: Plan| {
+        let source = NoiseSource::seeded_for_tests(1);
+        let made = PrivateCohort::new(&honest, &cells, RawOutcome::Classes(&y), None, plan, source);
+        matches!(made.err(), Some(Error::Budget { .. }))
+    };
+    let plan = Plan::new(&honest, &options(1.0)).unwrap();
+    assert!(!refused(plan.clone()));
+    assert!(refused(Plan { round_noise_scale: plan.round_noise_scale - 1, ..plan.clone() }));
+    assert!(refused(Plan { rounds: plan.rounds + 1, ..plan.clone() }));
+    assert!(refused(Plan { epsilon: plan.epsilon / 2.0, ..plan.clone() }));
+    let mut quiet = plan.clone();
+    quiet.marginals[1].noise_scale = 1;
+    assert!(refused(quiet));
+    let other = Plan::new(&schema(support::SURVIVAL), &options(1.0)).unwrap();
+    assert!(refused(other));
+}
+
+#[test]
 fn questions_beyond_the_plan_are_refused() {
     let (cells, y) = patients(50, 1);
     let mut cohort = cohort(CLASSIFICATION, &cells, &y, &options(1.0), 5);

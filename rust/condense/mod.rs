@@ -219,7 +219,7 @@ pub fn run(
 pub fn run_public(
     problem: &Problem<'_>,
     search: &mut ZerothOrder,
-    population: &mut Population,
+    mut population: &Population,
     (rounds, every): (u64, u64),
     cancel: &AtomicBool,
     progress: &(dyn Fn(u64) + Sync),
@@ -237,7 +237,7 @@ pub fn run_public(
             return Ok((best.1, losses));
         }
         let next = every.clamp(1, rounds - search.round());
-        run(problem, search, population, next, cancel, progress)?;
+        run(problem, search, &mut population, next, cancel, progress)?;
     }
 }
 

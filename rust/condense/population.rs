@@ -129,7 +129,7 @@ impl Population {
     }
 }
 
-impl Respondent for Population {
+impl Respondent for &Population {
     fn answer(
         &mut self,
         problem: &Problem<'_>,
@@ -138,7 +138,9 @@ impl Respondent for Population {
         cancel: &AtomicBool,
     ) -> Result<Vec<f64>> {
         let losses = self.mean_losses(problem, candidates, cancel)?;
-        Ok(losses.chunks_exact(2).map(|pair| pair[0] - pair[1]).collect())
+        // A model that gives one pseudo-patient an infinite loss says nothing about the direction.
+        let difference = |pair: &[f64]| Some(pair[0] - pair[1]).filter(|d| d.is_finite()).unwrap_or(0.0);
+        Ok(losses.chunks_exact(2).map(difference).collect())
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::{Marginal, Marginals, OutcomeMarginal};
 use crate::error::{Error, Result};
-use crate::schema::{Column, Kind, Missing, Schema};
+use crate::schema::{Column, Kind, Missing, Schema, Task};
 
 /// Latents this near to 0 or 1 decode as if they were here: the tail beyond rests on few patients and
 /// is mostly noise.
@@ -211,7 +211,17 @@ impl Codec {
             m.weights.len() == c.n_levels().unwrap_or(m.edges.len().saturating_sub(1))
                 && !m.weights.is_empty()
         };
-        let same = marginals.features.len() == schema.features().count()
+        let outcome_fits = match (&marginals.outcome, schema.task()) {
+            (OutcomeMarginal::Classes { weights }, Task::Classification { n_classes }) => {
+                weights.len() == n_classes
+            }
+            (OutcomeMarginal::Survival { edges, censored, event }, Task::Survival) => {
+                !event.is_empty() && censored.len() == event.len() && edges.len() == event.len() + 1
+            }
+            _ => false,
+        };
+        let same = outcome_fits
+            && marginals.features.len() == schema.features().count()
             && schema.features().zip(&marginals.features).all(|(c, m)| fits(c, m));
         if !same {
             return Err(Error::data(

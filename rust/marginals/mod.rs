@@ -7,7 +7,7 @@ pub mod codec;
 pub mod estimate;
 
 use crate::privacy::predictor::TimeGrid;
-use crate::schema::{Kind, Role, Schema, Task};
+use crate::schema::{Kind, Role, Schema};
 use serde::{Deserialize, Serialize};
 
 /// How one histogram divides its column.
@@ -141,12 +141,4 @@ pub fn coarse_partitions(schema: &Schema, n_bins: usize) -> Option<Partitions> {
         schema.features().map(|c| (c.kind == Kind::Continuous).then(|| bounds(c)).flatten()).collect();
     let outcome = schema.column(Role::Time).and_then(bounds);
     (outcome.is_some() || features.iter().any(Option::is_some)).then_some(Partitions { features, outcome })
-}
-
-/// Number of bins in the outcome's histogram, without the one for missing outcomes.
-pub fn outcome_bins(partition: &Partition, task: Task) -> usize {
-    match task {
-        Task::Classification { .. } => partition.n_bins(),
-        Task::Survival => 2 * partition.n_bins(),
-    }
 }

@@ -47,7 +47,7 @@ impl PrivateCohort {
     /// `patient` gives rows of one patient the same number; without it each row is a unit.
     ///
     /// # Errors
-    /// [`Error::Data`] when the shapes or the task disagree with the schema, [`Error::Overflow`] above
+    /// [`Error::Budget`] when the plan is not an honest one for the schema, [`Error::Data`] when the shapes or the task disagree with the schema, [`Error::Overflow`] above
     /// `2^40` units.
     pub fn new(
         schema: &Schema,
@@ -59,8 +59,9 @@ impl PrivateCohort {
     ) -> Result<Self> {
         let n_columns = schema.features().count();
         let n_rows = cells.len() / n_columns;
+        plan.check(schema)?;
         check_shapes(schema, cells, n_rows, n_columns, outcome, patient)?;
-        let (caller_row, unit_start) = units(cells, n_columns, n_rows, patient);
+        let (caller_row, unit_start) = units(cells, n_columns, n_rows, outcome, patient);
         if unit_start.len() as u64 > MOST_UNITS {
             return Err(Error::Overflow { most_rows: MOST_UNITS });
         }
@@ -132,6 +133,7 @@ fn units(
     cells: &[f64],
     n_columns: usize,
     n_rows: usize,
+    outcome: RawOutcome<'_>,
     patient: Option<&[i64]>,
 ) -> (Vec<usize>, Vec<usize>) {
     let mut order: Vec<usize> = (0..n_rows).collect();
@@ -142,7 +144,13 @@ fn units(
     order.sort_by(|&a, &b| {
         let by_content = || {
             let mut pairs = row(a).iter().zip(row(b)).map(|(x, y)| x.total_cmp(y));
-            pairs.find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+            let by_cells = pairs.find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal);
+            by_cells.then_with(|| match outcome {
+                RawOutcome::Classes(y) => y[a].total_cmp(&y[b]),
+                RawOutcome::Survival(time, event) => {
+                    time[a].total_cmp(&time[b]).then(event[a].total_cmp(&event[b]))
+                }
+            })
         };
         ids[a].cmp(&ids[b]).then_with(by_content)
     });

@@ -78,9 +78,11 @@ impl PrivateCohort {
 fn sum_bins(unit_start: &[usize], n_bins: usize, units: i64, bin: impl Fn(usize) -> usize) -> Vec<i64> {
     let mut sums = vec![0_i64; n_bins];
     for unit in unit_start.windows(2) {
-        let share = units / (unit[1] - unit[0]) as i64;
-        for row in unit[0]..unit[1] {
-            sums[bin(row)] += share; // at most MOST_UNITS times 2^20: no overflow
+        let n_rows = (unit[1] - unit[0]) as i64;
+        let (share, rest) = (units / n_rows, units % n_rows);
+        for (i, row) in (unit[0]..unit[1]).enumerate() {
+            // At most MOST_UNITS times 2^20 in all: no overflow.
+            sums[bin(row)] += share + i64::from((i as i64) < rest);
         }
     }
     sums

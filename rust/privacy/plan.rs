@@ -92,19 +92,14 @@ impl Plan {
         let rate = sampling_rate(options);
         let mu = gdp_budget(options.epsilon, options.delta)?;
         let marginals = marginal_stages(schema, mu * options.marginal_share.sqrt())?;
-        let marginal_charges: Vec<Charge> = marginals.iter().map(marginal_charge).collect();
-        let charges_for = |noise_multiplier: f64| {
-            let mut charges = marginal_charges.clone();
-            charges.push(round_charge(rate, noise_multiplier, options.rounds));
-            charges
-        };
+        let charges_for = |multiplier: f64| charges(&marginals, rate, multiplier, options.rounds);
         let noise_multiplier = if rate >= 1.0 {
             (options.rounds as f64 / (1.0 - options.marginal_share)).sqrt() / mu
         } else {
             calibrate(options.epsilon, options.delta, charges_for)?
         };
         let round_noise_scale = lattice_scale(noise_multiplier * RADIUS as f64)?;
-        let charges = charges_for((round_noise_scale as f64 / RADIUS as f64).next_down());
+        let charges = charges_for(round_multiplier(round_noise_scale));
         let spent = epsilon(&charges, options.delta)?;
         if spent.epsilon > options.epsilon {
             return Err(Error::Budget {
@@ -112,13 +107,12 @@ impl Plan {
                 remedy: "this is a fault of zodc; report it".into(),
             });
         }
-        let unit = if schema.column(Role::PatientId).is_some() { "patient" } else { "row" };
         Ok(Self {
             epsilon: options.epsilon,
             delta: options.delta,
             spent,
             neighbours: Neighbours::AddRemove,
-            unit: unit.into(),
+            unit: unit(schema).into(),
             sampling_rate: rate,
             rounds: options.rounds,
             directions: options.directions,
@@ -131,6 +125,33 @@ impl Plan {
 }
 
 impl Plan {
+    /// Refuses a plan whose charges are not those of its noise, or that was made for another schema.
+    ///
+    /// # Errors
+    /// [`Error::Budget`].
+    pub fn check(&self, schema: &Schema) -> Result<()> {
+        let asked: Vec<_> = questions(schema).into_iter().map(|(n, outcome, _)| (n, outcome)).collect();
+        let n_features = schema.features().count();
+        let honest_stage = |stage: &MarginalStage| {
+            stage.noise_scale > 0
+                && stage.sensitivity == histogram::sensitivity(stage.n_features, stage.outcome, n_features)
+        };
+        let multiplier = round_multiplier(self.round_noise_scale);
+        let honest = self.marginals.iter().map(|s| (s.n_features, s.outcome)).eq(asked)
+            && self.marginals.iter().all(honest_stage)
+            && self.round_noise_scale > 0
+            && self.unit == unit(schema)
+            && self.charges == charges(&self.marginals, self.sampling_rate, multiplier, self.rounds)
+            && epsilon(&self.charges, self.delta)?.epsilon <= self.epsilon;
+        if honest {
+            return Ok(());
+        }
+        Err(Error::Budget {
+            problem: "the plan's charges are not those of its noise for this schema".into(),
+            remedy: "make a new plan".into(),
+        })
+    }
+
     /// Bins of a continuous column in the fine question: fewer where the noise of a bin would be above
     /// a third of its patients. Depends on the plan and a noisy count only.
     pub fn fine_bins(&self, noisy_count: Option<f64>) -> usize {
@@ -178,19 +199,35 @@ pub(super) fn sampling_threshold(rate: f64) -> u64 {
     ((rate * 2_f64.powi(32)) as u64).max(1)
 }
 
-fn marginal_stages(schema: &Schema, mu: f64) -> Result<Vec<MarginalStage>> {
-    let n_features = schema.features().count();
-    let coarse = coarse_partitions(schema, COARSE_BINS);
+/// Questions for histograms in order: feature columns, whether the outcome, share of their budget.
+fn questions(schema: &Schema) -> Vec<(usize, bool, f64)> {
+    let coarse = coarse_partitions(schema, COARSE_BINS)
+        .map(|p| (p.features.iter().flatten().count(), p.outcome.is_some(), COARSE_SHARE));
     let fine_share = if coarse.is_some() { 1.0 - COARSE_SHARE } else { 1.0 };
-    let coarse = coarse.map(|p| (p.features.iter().flatten().count(), p.outcome.is_some(), COARSE_SHARE));
-    let stages = coarse.into_iter().chain([(n_features, true, fine_share)]);
-    stages
-        .map(|(n_asked, outcome, share)| {
-            let sensitivity = histogram::sensitivity(n_asked, outcome, n_features);
-            let noise_scale = lattice_scale(sensitivity / (mu * share.sqrt()))?;
-            Ok(MarginalStage { n_features: n_asked, outcome, noise_scale, sensitivity })
-        })
-        .collect()
+    coarse.into_iter().chain([(schema.features().count(), true, fine_share)]).collect()
+}
+
+fn marginal_stages(schema: &Schema, mu: f64) -> Result<Vec<MarginalStage>> {
+    let stage = |(n_features, outcome, share): (usize, bool, f64)| {
+        let sensitivity = histogram::sensitivity(n_features, outcome, schema.features().count());
+        let noise_scale = lattice_scale(sensitivity / (mu * share.sqrt()))?;
+        Ok(MarginalStage { n_features, outcome, noise_scale, sensitivity })
+    };
+    questions(schema).into_iter().map(stage).collect()
+}
+
+fn unit(schema: &Schema) -> &'static str {
+    if schema.column(Role::PatientId).is_some() { "patient" } else { "row" }
+}
+
+/// Noise multiplier of a round, rounded down to the private side.
+fn round_multiplier(noise_scale: u64) -> f64 {
+    (noise_scale as f64 / RADIUS as f64).next_down()
+}
+
+fn charges(marginals: &[MarginalStage], rate: f64, round_multiplier: f64, rounds: u64) -> Vec<Charge> {
+    let rounds = round_charge(rate, round_multiplier, rounds);
+    marginals.iter().map(marginal_charge).chain([rounds]).collect()
 }
 
 /// Integer noise scale, rounded up to the private side.

@@ -1,6 +1,6 @@
 //! Per-row losses of fitted models: the one arithmetic on patients' features.
 //!
-//! A loss of a row depends on that row and the model alone. Cox's partial likelihood does not (it
+//! A loss of a row depends on that row and the model alone; a row without an outcome has none. Cox's partial likelihood does not (it
 //! couples rows through risk sets), so survival uses the full likelihood with the baseline hazard of
 //! the synthetic rows: `ℓ = H₀(t)·exp(η) − δ·(η + log h₀(t))`.
 
@@ -146,7 +146,9 @@ fn n_outputs(model: &Predictor) -> usize {
 fn add_linear(weight: f64, eta: &[f64], outcome: BlockOutcome<'_>, logits: &mut Vec<f64>, out: &mut [f64]) {
     if eta.len() == BLOCK {
         for (row, (eta, out)) in eta.iter().zip(out).enumerate() {
-            *out += weight * (softplus(*eta) - positive(row, outcome) * eta);
+            if let Some(p) = positive(row, outcome) {
+                *out += weight * (softplus(*eta) - p * eta);
+            }
         }
         return;
     }
@@ -159,19 +161,19 @@ fn add_linear(weight: f64, eta: &[f64], outcome: BlockOutcome<'_>, logits: &mut 
     }
 }
 
-/// Probability that the row is of the second of two classes; NaN where its class is missing.
-fn positive(row: usize, outcome: BlockOutcome<'_>) -> f64 {
+/// Probability that the row is of the second of two classes; `None` where its class is missing.
+fn positive(row: usize, outcome: BlockOutcome<'_>) -> Option<f64> {
     match outcome {
-        BlockOutcome::Classes(class) => class[row],
-        BlockOutcome::Probabilities(p, n_classes) => p[row * n_classes + 1],
-        BlockOutcome::Survival(..) => f64::NAN,
+        BlockOutcome::Classes(class) => Some(class[row]).filter(|c| !c.is_nan()),
+        BlockOutcome::Probabilities(p, n_classes) => Some(p[row * n_classes + 1]),
+        BlockOutcome::Survival(..) => Some(f64::NAN),
     }
 }
 
 /// Cross-entropy of a row's class, or class probabilities, under log probabilities.
 fn class_loss(log_prob: &[f64], row: usize, outcome: BlockOutcome<'_>) -> f64 {
     match outcome {
-        BlockOutcome::Classes(class) if class[row].is_nan() => f64::NAN,
+        BlockOutcome::Classes(class) if class[row].is_nan() => 0.0,
         BlockOutcome::Classes(class) => -log_prob[class[row] as usize],
         BlockOutcome::Probabilities(p, n_classes) => {
             -log_prob.iter().zip(&p[row * n_classes..][..n_classes]).map(|(l, p)| l * p).sum::<f64>()
@@ -198,7 +200,9 @@ fn add_hazard(
         let (interval, into) = place[row];
         let cumulative = hazard.cumulative[interval] + into * rate[interval];
         let loss = cumulative * eta.exp() - event[row] * (eta + hazard.log_hazard[interval]);
-        *out += weight * if time[row].is_nan() { f64::NAN } else { loss };
+        if !(time[row].is_nan() || event[row].is_nan()) {
+            *out += weight * loss;
+        }
     }
 }
 

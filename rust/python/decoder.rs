@@ -67,6 +67,16 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// Refuses rows of another schema or task than this decoder's.
+    fn check(&self, rows: &Rows) -> crate::Result<()> {
+        let survival = matches!(rows.inner.outcome, FixedOutcome::Events { .. });
+        let n_latents = rows.inner.outcome.n_rows() * self.codec.n_latents();
+        if rows.inner.latents.len() == n_latents && survival == self.grid.is_some() {
+            return Ok(());
+        }
+        Err(Error::data("rows", "they do not belong to this schema", "take both from the same release"))
+    }
+
     pub(super) fn problem<'a>(&'a self, learners: &'a [Weighted], outcome: &'a FixedOutcome) -> Problem<'a> {
         Problem { codec: &self.codec, grid: self.grid.as_ref(), learners, outcome }
     }
@@ -112,6 +122,7 @@ impl Decoder {
 
     /// A pseudo-population labelled by the learner fitted on the teacher rows.
     fn population(&self, teacher: &Rows, learner: &str, n_rows: usize, seed: u64) -> PyResult<Population> {
+        self.check(teacher)?;
         let learners: Vec<Weighted> = parse("teacher", learner)?;
         let candidate = self.problem(&learners, &teacher.inner.outcome).fit(&teacher.inner.latents)?;
         let model = condense::teacher(&candidate)?;
@@ -139,6 +150,7 @@ impl Decoder {
         seed: u64,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<(Rows, Vec<f64>)> {
+        self.check(rows)?;
         let learners: Vec<Weighted> = parse("learner", learners)?;
         let schedule = parse::<Schedule>("schedule", schedule)?.checked()?;
         let respondent = &mut *lock(&cohort.inner)?;
@@ -166,16 +178,16 @@ impl Decoder {
         every: u64,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<(Rows, Vec<f64>)> {
+        self.check(rows)?;
         let learners: Vec<Weighted> = parse("learner", learners)?;
         let schedule = parse::<Schedule>("schedule", schedule)?.checked()?;
         let problem = self.problem(&learners, &rows.inner.outcome);
-        let mut respondent = population.inner.clone();
         let mut search = ZerothOrder::new(rows.inner.latents.clone(), directions, seed, schedule);
         let (latents, losses) = interruptible(py, progress.as_ref(), |cancel, report| {
             condense::run_public(
                 &problem,
                 &mut search,
-                &mut respondent,
+                &population.inner,
                 (schedule.rounds, every),
                 cancel,
                 report,
@@ -188,6 +200,7 @@ impl Decoder {
     /// Synthetic rows in real units: cells (missing ones imputed) and missing flags, both
     /// `n_rows × n_columns`, and the outcome: `n_rows × 1` class codes, or `n_rows × 2` times, events.
     fn table(&self, py: Python<'_>, rows: &Rows) -> PyResult<Table> {
+        self.check(rows)?;
         let (n_latents, n_columns) = (self.codec.n_latents(), self.codec.n_columns());
         let mut cells = vec![0.0; rows.inner.outcome.n_rows() * n_columns];
         for (s, cell) in rows.inner.latents.chunks_exact(n_latents).zip(cells.chunks_exact_mut(n_columns)) {

@@ -6,6 +6,8 @@ use std::collections::HashSet;
 
 /// Levels of one column: more make the noisy histogram useless and the release wide.
 const MOST_LEVELS: usize = 1000;
+/// Larger numbers have no clinical meaning, and their sums overflow.
+const LARGEST_BOUND: f64 = 1e100;
 const MOST_COLUMNS: usize = 20_000;
 
 pub(super) fn check(schema: &Schema) -> Result<()> {
@@ -83,14 +85,17 @@ fn check_bounds(column: &Column) -> Result<()> {
             "state a plausible bound from domain knowledge, never from the data",
         );
     };
-    if !lower.is_finite() || !upper.is_finite() || !(upper - lower).is_finite() {
-        return fault("a bound is not a finite number".into(), "state a plausible finite bound");
+    if !(lower.abs() <= LARGEST_BOUND && upper.abs() <= LARGEST_BOUND) {
+        return fault("a bound is not a finite number below 1e100".into(), "state a plausible finite bound");
     }
     if lower >= upper {
         return fault(
             format!("its lower bound {lower} is not below its upper bound {upper}"),
             "exchange or mend the bounds",
         );
+    }
+    if upper - lower < 1e-9 * lower.abs().max(upper.abs()) {
+        return fault("its bounds are too close to tell apart".into(), "widen them");
     }
     match column.step {
         Some(step) if !(step.is_finite() && step > 0.0 && step <= upper - lower) => {

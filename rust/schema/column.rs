@@ -103,7 +103,7 @@ impl Column {
         }
         match (self.kind, self.lower, self.upper, self.step) {
             (Kind::Ordinal, Some(lower), Some(upper), Some(step)) => {
-                Some(((upper - lower) / step).round() as usize + 1)
+                Some((((upper - lower) / step).round() as usize).saturating_add(1))
             }
             _ => None,
         }
