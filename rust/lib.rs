@@ -4,6 +4,8 @@
 //! [`condense`] → Python. Patients' rows live in [`privacy`] alone; everything else sees only what left
 //! it through clip → integer lattice → exact integer sum → exactly sampled noise.
 
+#![cfg_attr(not(feature = "python"), forbid(unsafe_code))] // PyO3's macros write unsafe blocks
+
 pub mod condense;
 pub mod error;
 pub mod learner;

@@ -1,0 +1,117 @@
+//! Marginals and codec: valid values in real units, resolution where the patients are.
+
+mod support;
+
+use _zodc::marginals::codec::{Codec, quantile};
+use _zodc::marginals::estimate::project;
+use _zodc::marginals::{Marginals, OutcomeMarginal, Partition};
+use _zodc::privacy::plan::Plan;
+use proptest::prelude::*;
+use support::{CLASSIFICATION, cohort, marginals, options, patients, schema, uniforms};
+
+fn found(epsilon: f64, n: usize) -> Marginals {
+    let (cells, y) = patients(n, 1);
+    let mut cohort = cohort(CLASSIFICATION, &cells, &y, &options(epsilon), 9);
+    marginals(&schema(CLASSIFICATION), &mut cohort)
+}
+
+#[test]
+fn marginals_are_those_of_the_patients() {
+    let marginals = found(1e12, 4000);
+    assert!((marginals.count - 4000.0).abs() < 1.0);
+    // Creatinine 0.5 + 1.5 u² with a tenth missing: quantiles of u in (0.1, 1).
+    let creatinine = &marginals.features[1];
+    assert!((creatinine.missing - 0.1).abs() < 0.03, "{}", creatinine.missing);
+    for p in [0.1, 0.5, 0.9] {
+        let expected = 0.5 + 1.5 * (0.1 + 0.9_f64 * p).powi(2);
+        let got = quantile(&creatinine.edges, &creatinine.weights, p);
+        assert!((got - expected).abs() < 0.06, "{p}: {got} {expected}");
+    }
+    let OutcomeMarginal::Classes { weights } = &marginals.outcome else { panic!("classes") };
+    assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+}
+
+/// Bounds 0-50 with all values between 0.5 and 2: at ε = 1 the middle half is still found.
+#[test]
+fn wide_bounds_lose_no_resolution() {
+    let creatinine = found(1.0, 4000).features.swap_remove(1);
+    let quartile = |p| quantile(&creatinine.edges, &creatinine.weights, p);
+    let exact = |p: f64| 0.5 + 1.5 * (0.1 + 0.9 * p).powi(2);
+    assert!((quartile(0.25) - exact(0.25)).abs() < 0.2, "{}", quartile(0.25));
+    assert!((quartile(0.75) - exact(0.75)).abs() < 0.2, "{}", quartile(0.75));
+}
+
+#[test]
+fn every_decoded_row_is_valid_whatever_the_noise() {
+    let schema = schema(CLASSIFICATION);
+    for (epsilon, n) in [(0.05, 30), (1.0, 1), (1.0, 1000)] {
+        let (cells, y) = patients(n, 2);
+        let mut cohort = cohort(CLASSIFICATION, &cells, &y, &options(epsilon), n as u64);
+        let codec = Codec::new(&schema, &marginals(&schema, &mut cohort)).unwrap();
+        let mut row = vec![0.0; codec.n_columns()];
+        let mut x = vec![0.0; codec.width()];
+        for latents in uniforms(200 * codec.n_latents(), 3).chunks_exact(codec.n_latents()) {
+            codec.decode_row(latents, &mut row);
+            codec.encode_row(&row, &mut x);
+            assert!(x.iter().all(|x| x.is_finite()));
+            codec.impute_row(&mut row);
+            assert!((0.0..=120.0).contains(&row[0]) && (0.0..=50.0).contains(&row[1]));
+            assert!([0.0, 1.0, 2.0, 3.0].contains(&row[2]) && [0.0, 1.0, 2.0].contains(&row[3]));
+        }
+    }
+}
+
+#[test]
+fn fine_bins_follow_the_noise_not_the_patients() {
+    let plan = Plan::new(&schema(CLASSIFICATION), &options(1.0)).unwrap();
+    assert_eq!(plan.fine_bins(Some(1e9)), 32);
+    assert_eq!(plan.fine_bins(Some(1.0)), 6);
+    assert_eq!(plan.fine_bins(None), 6);
+}
+
+proptest! {
+    #[test]
+    fn projection_is_on_the_simplex_and_nearest(
+        counts in prop::collection::vec(-50.0..200.0_f64, 1..30),
+        total in 1.0..500.0_f64,
+    ) {
+        let projected = project(&counts, total);
+        prop_assert!(projected.iter().all(|&p| p >= 0.0));
+        prop_assert!((projected.iter().sum::<f64>() - total).abs() < 1e-6 * total);
+        // Nearest: all positive entries are shifted alike, and the others by no more.
+        let shift = |i: usize| counts[i] - projected[i];
+        let common = (0..counts.len()).filter(|&i| projected[i] > 0.0).map(shift).fold(f64::NAN, f64::max);
+        for i in 0..counts.len() {
+            let same = (shift(i) - common).abs() < 1e-6;
+            let holds = if projected[i] > 0.0 { same } else { shift(i) <= common + 1e-6 };
+            prop_assert!(holds);
+        }
+    }
+
+    #[test]
+    fn quantiles_rise_and_stay_within_the_edges(
+        weights in prop::collection::vec(0.0..1.0_f64, 1..20),
+        a in 0.0..=1.0_f64,
+        b in 0.0..=1.0_f64,
+    ) {
+        let total: f64 = weights.iter().sum();
+        prop_assume!(total > 0.01);
+        let weights: Vec<f64> = weights.iter().map(|w| w / total).collect();
+        let edges: Vec<f64> = (0..=weights.len()).map(|e| e as f64).collect();
+        let at = |u| quantile(&edges, &weights, u);
+        prop_assert!(at(a.min(b)) <= at(a.max(b)) + 1e-12);
+        prop_assert!((0.0..=weights.len() as f64).contains(&at(a)));
+    }
+
+    #[test]
+    fn a_cell_falls_into_its_bin(cell in prop_oneof![Just(f64::NAN), 0.0..=4.0_f64]) {
+        let partition = Partition::Bins(vec![0.0, 1.0, 2.5, 4.0]);
+        let naive = match cell {
+            c if c.is_nan() => 3,
+            c if c <= 1.0 => 0,
+            c if c <= 2.5 => 1,
+            _ => 2,
+        };
+        prop_assert_eq!(partition.bin_of(cell), naive);
+    }
+}
