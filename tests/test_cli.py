@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from zodc import cli
+from zodc import cli, phases
 
 # Stands in a patient's cell; no output may hold it.
 SECRET = "Ann-Example-1234567"
@@ -482,6 +483,48 @@ def test_progress_on_a_terminal_then_interrupt_leaves_nothing(here):
     assert "Traceback" not in text
     nothing_written()
     os.close(ours)
+
+
+@pytest.mark.parametrize(("fault", "code"), [(KeyboardInterrupt(), 130), (RuntimeError(SECRET), 1)])
+def test_the_paid_phase_is_saved_when_the_free_one_ends_early(here, monkeypatch, fault, code):
+    def fail(*_, **__):
+        raise fault
+
+    monkeypatch.setattr(phases, "public", fail)
+    result = condense(learner="tree")
+    check_fault(result, code, "paid for and saved in 'release'", "finish with zodc recondense")
+    assert run("verify", "release").exit_code == 0
+    monkeypatch.undo()
+    os.chdir(here)
+    assert run("recondense", "release", "--learner", "tree", "--out", "again").exit_code == 0
+
+
+def test_a_release_that_cannot_be_saved_there_is_saved_elsewhere(here, monkeypatch, tmp_path_factory):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("elsewhere")))
+    monkeypatch.setattr(cli.Release, "save", refuse_once(cli.Release.save, Path("release")))
+    result = condense()
+    check_fault(result, 1, "No space left", "paid for and saved in")
+    place = result.stderr.split("saved in '")[1].split("'")[0]
+    assert run("verify", place).exit_code == 0
+
+
+def refuse_once(save, place):
+    def refusing(release, path, **options):
+        if path == place:
+            raise OSError(28, "No space left on device", str(path))
+        return save(release, path, **options)
+
+    return refusing
+
+
+@pytest.mark.parametrize("kind", [ValueError, UnicodeError, OSError])
+def test_texts_of_others_are_withheld(kind):
+    """Also of pandas and NumPy, whose faults are ValueErrors that quote cells."""
+    try:
+        raise kind(SECRET)
+    except kind as error:
+        fault = cli._as_fault(error)
+    assert SECRET not in fault.message and kind.__name__ in fault.message
 
 
 def test_unexpected_fault_withholds_its_text():

@@ -11,15 +11,16 @@ PYTHON, RUST = ROOT / "python" / "zodc", ROOT / "rust"
 # What came earlier may be imported, never the reverse.
 MODULES = (
     "_zodc",
+    "options",
     "schema",
     "cells",
+    "files",
     "frames",
     "tables",
     "models",
     "learners",
     "recipe",
     "phases",
-    "options",
     "plan",
     "oracle",
     "folder",

@@ -60,17 +60,21 @@ def _survival(rng, n):
     return cells, missing, np.column_stack([time, (rng.random(n) < 0.7) * 1.0])
 
 
+def _losses(model, train, test):
+    return model.losses(train, model.frame(test), test[2])
+
+
 def test_names_lists_and_weights() -> None:
     assert resolve("tree", CLASSES).parts == ((1.0, Tree()),)
-    assert resolve(["tree", Logistic(c=2)], CLASSES).parts == ((1.0, Tree()), (1.0, Logistic(c=2)))
-    assert resolve([("tree", 3), "logistic"], CLASSES).parts == ((3.0, Tree()), (1.0, Logistic()))
-    assert resolve({"tree": 2.5}, CLASSES).parts == ((2.5, Tree()),)
+    assert resolve(["tree", Logistic(c=2)], CLASSES).parts == ((0.5, Tree()), (0.5, Logistic(c=2)))
+    assert resolve([("tree", 3), "logistic"], CLASSES).parts == ((0.75, Tree()), (0.25, Logistic()))
+    assert resolve({"tree": 2.5}, CLASSES).parts == ((1.0, Tree()),)
     assert resolve(Cox(penalizer=0), SURVIVAL).parts == ((1.0, Cox(penalizer=0)),)
     assert json.loads(resolve({"tree": 2}, CLASSES).native_json) == [
-        {"weight": 2.0, "learner": {"kind": "tree", "max_depth": 4, "min_samples_leaf": 5, "smoothing": 1.0}}
+        {"weight": 1.0, "learner": {"kind": "tree", "max_depth": 4, "min_samples_leaf": 5, "smoothing": 1.0}}
     ]
     mixed = resolve({"tree": 1, RandomForestClassifier(): 2}, CLASSES)
-    assert not mixed.is_native and mixed.models[0][0] == 2.0
+    assert not mixed.is_native and mixed.models[0][0] == pytest.approx(2 / 3)
     assert "RandomForestClassifier" in mixed.describe()[1]["class"]
     assert teacher("survival").is_smooth and not resolve("tree", CLASSES).is_smooth
 
@@ -118,6 +122,23 @@ def test_options_of_learners(kind, options, name: str) -> None:
         kind(**options)
 
 
+def test_names_of_the_numeric_frame_do_not_collide() -> None:
+    features = (
+        Column(name="a", kind="categorical", categories=("b", "c")),
+        Column(name="a=b", kind="continuous", lower=0, upper=9),
+        Column(name="__time", kind="continuous", lower=0, upper=9),
+        Column(name="__event", kind="continuous", lower=0, upper=9),
+    )
+    schema = Schema((*features, *SURVIVAL.outcomes))
+    cells = np.random.default_rng(0).integers(0, 2, (80, 4)).astype(float)
+    frame = numeric_frame((cells, np.zeros((80, 4)), np.zeros((80, 2))), schema)
+    assert list(frame.columns) == ["a=b_", "a=c", "a=b", "__time", "__event"]
+    np.testing.assert_array_equal(frame["a=b"], cells[:, 1])
+    model = resolve(CoxPHFitter(penalizer=0.1), schema).bound(GRID, seed=0).models[0][1]
+    train = (cells, np.zeros((80, 4)), _survival(np.random.default_rng(1), 80)[2])
+    assert np.isfinite(_losses(model, train, train)).all()
+
+
 def test_the_numeric_frame() -> None:
     cells = np.array([[12.5, 2.0, 1.0], [99.0, 0.0, 0.0]])
     missing = np.array([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -153,7 +174,7 @@ def test_classifiers_give_the_log_loss(estimator, absent) -> None:
         keep = train[2][:, 0] != absent
         train = tuple(part[keep] for part in train)
     model = PythonModel.wrap(estimator, CLASSES)
-    losses = model.losses(train, test)
+    losses = _losses(model, train, test)
 
     codes, inverse = np.unique(train[2][:, 0], return_inverse=True)
     fitted = model._fresh().fit(numeric_frame(train, CLASSES), inverse)
@@ -179,7 +200,7 @@ def test_survival_models_give_the_full_likelihood(estimator) -> None:
     rng = np.random.default_rng(1)
     model = resolve(estimator, SURVIVAL).bound(GRID, seed=3).models[0][1]
     train, test = _survival(rng, 200), _survival(rng, 100)
-    losses = model.losses(train, test)
+    losses = _losses(model, train, test)
     assert np.isfinite(losses).all()
     # A model that knows nothing: one hazard for all.
     rate = train[2][:, 1].sum() / train[2][:, 0].sum()
@@ -243,14 +264,38 @@ class Coupled(Fragile):
         return np.column_stack([rank / 2, rank / 2, 1 - rank])
 
 
+class Subtle(Fragile):
+    """Leaks by a hair from the other rows, or only from rows that are flagged, or in large batches."""
+
+    def __init__(self, way="hair"):
+        self.way = way
+
+    def predict_proba(self, X):
+        others = {
+            "hair": 1e-9 * np.mean(X["age"]),
+            "flag": 1e-3 * np.max(X["stage_missing"] * X["age"]),
+            "batch": 1e-3 * (len(X) > 200) * np.mean(X["age"]),
+            "largest": 1e-3 * (np.max(X["age"]) >= 99.0),
+        }[self.way]
+        share = 1 / (1 + np.exp(np.asarray(X["age"]) / 50 - 1 + others))
+        return np.column_stack([share / 2, share / 2, 1 - share])
+
+
+@pytest.mark.parametrize("way", ["hair", "flag", "batch", "largest"])
+def test_a_little_coupling_is_found_out_too(way: str) -> None:
+    rng = np.random.default_rng(4)
+    train, probes = _classes(rng, 60), _classes(rng, 50)
+    assert PythonModel.wrap(Subtle(way), CLASSES).couples_rows(train, probes)
+
+
 def test_a_failing_model_fails_alone_and_in_silence() -> None:
     rng = np.random.default_rng(3)
     train, test = _classes(rng, 60), _classes(rng, 200, hard=False)
     train[0][:, 0] *= 0.9
-    losses = PythonModel.wrap(Fragile(), CLASSES).losses(train, test)
+    losses = _losses(PythonModel.wrap(Fragile(), CLASSES), train, test)
     age = test[0][:, 0]
     np.testing.assert_array_equal(np.isnan(losses), (age > 90) | (age < 10))
-    assert np.isnan(PythonModel.wrap(Unfit(), CLASSES).losses(train, test)).all()
+    assert _losses(PythonModel.wrap(Unfit(), CLASSES), train, test) is None
 
 
 def test_models_that_couple_rows_are_found_out() -> None:
@@ -259,6 +304,7 @@ def test_models_that_couple_rows_are_found_out() -> None:
     assert PythonModel.wrap(Coupled(), CLASSES).couples_rows(train, probes)
     for estimator in (RandomForestClassifier(5), XGBClassifier(n_estimators=3, n_jobs=1), Fragile()):
         assert not PythonModel.wrap(estimator, CLASSES).couples_rows(train, probes)
+    assert not PythonModel.wrap(LogisticRegression(max_iter=1000), CLASSES).couples_rows(train, probes)
     with pytest.raises(ValueError, match=r"'learner'.*Unfit, which failed"):
         PythonModel.wrap(Unfit(), CLASSES).couples_rows(train, probes)
     survival = resolve([CoxPHFitter(penalizer=0.1), RandomSurvivalForest(5)], SURVIVAL).bound(GRID, seed=0)
@@ -271,5 +317,5 @@ def test_both_sides_of_a_direction_share_an_open_seed() -> None:
     train, test = _classes(rng, 60), _classes(rng, 20, hard=False)
     forest = resolve(RandomForestClassifier(5), CLASSES)
     model = forest.bound(None, seed=2**63).models[0][1]
-    np.testing.assert_array_equal(model.losses(train, test), model.losses(train, test))
+    np.testing.assert_array_equal(_losses(model, train, test), _losses(model, train, test))
     assert forest.models[0][1].estimator.random_state is None

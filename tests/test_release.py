@@ -190,6 +190,18 @@ def test_verification_of_a_sampled_run(tmp_path: Path) -> None:
         (lambda m: m.update(epsilon=0.5), "more than it claims"),
         (lambda m: m["lattice"]["round"].update(noise_scale=1), "lattice"),
         (lambda m: m["events"].pop(), "lattice"),
+        (lambda m: m["events"][-1].update(count=5), "its events (count)"),
+        (lambda m: m["recipe"]["private"].update(rounds=600), "its plan"),
+        (lambda m: m["lattice"]["marginals"][0].update(sensitivity=1.0), "its lattice (sensitivity)"),
+        (lambda m: m["lattice"]["round"].update(sensitivity=0), "sensitivity of its lattice"),
+        (lambda m: m["plan"].update(sampling_rate=0.5), "its plan"),
+        (lambda m: m["plan"].update(round_sensitivity=1), "its plan (round_sensitivity)"),
+        (lambda m: m.update(unit="patient"), "its unit"),
+        (lambda m: m.update(neighbours="replace_one"), "its neighbours"),
+        (lambda m: m.update(delta=0), "accounted"),
+        (lambda m: m["events"][0]["event"].update(noise_multiplier=0), "accounted"),
+        (lambda m: m["events"][0]["event"].update(mechanism="laplace"), "laplace"),
+        (lambda m: m["recipe"].update(rounds=1), "made anew"),
         (lambda m: m.update(private=False), "NOT PRIVATE"),
         (lambda m: m["sha256"].update({"condensed.csv": "0"}), "SHA-256"),
     ],
@@ -224,6 +236,15 @@ def test_what_is_no_release(tmp_path: Path, saved: Path) -> None:
     _edit(saved, lambda m: m.pop("events"))
     with pytest.raises(DataError, match="events"):
         verify(saved)
+
+
+def test_a_rate_just_below_one_costs_no_more_than_all_rows() -> None:
+    def charges(event):
+        return [{"event": {"noise_multiplier": 80.0, **event}, "count": 400, "what": "rounds"}]
+
+    whole = consult(charges({"mechanism": "gaussian"}), 1e-5)
+    almost = consult(charges({"mechanism": "poisson_gaussian", "sampling_rate": 0.999999999}), 1e-5)
+    assert almost.tightest <= whole.tightest * (1 + 1e-9)
 
 
 def test_an_unknown_mechanism_is_not_believed() -> None:

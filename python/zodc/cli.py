@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
@@ -25,6 +25,7 @@ from zodc.condenser import Condenser
 from zodc.demo import run_demo
 from zodc.evaluate import evaluate as evaluate_release
 from zodc.folder import MANIFEST
+from zodc.options import ModelError, OptionError
 from zodc.phases import Progress
 from zodc.release import Release
 from zodc.schema import Schema
@@ -69,11 +70,11 @@ def _as_fault(error: BaseException) -> Fault:
             return Fault(str(error), DISAGREEMENT)
         case KeyboardInterrupt():
             return Fault("interrupted; nothing was written", INTERRUPTED)
-        case ValueError():
+        case OptionError() | ModelError():
             return Fault(_as_typed(str(error)), USAGE)
-        case OSError():
-            return Fault(f"{error.strerror}: '{error.filename}'" if error.strerror else str(error), USAGE)
-    # The text of an unexpected error may hold a patient's value; where it arose does not.
+        case OSError() if error.strerror:
+            return Fault(f"{error.strerror}: '{error.filename}'", USAGE)
+    # The text of any other error, also of pandas or NumPy, may hold a patient's value; its place does not.
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(frame.filename).name}, line {frame.lineno}"
     return Fault(f"a fault of zodc, {type(error).__name__} in {place}; please report it", 1)
@@ -209,6 +210,19 @@ def _save(release: Release, out: Path, overwrite: bool) -> None:
     click.echo(f"{out}: {len(release.rows)} synthetic rows, epsilon {plan.epsilon:g}, delta {plan.delta:g}")
 
 
+def _rescue(error: BaseException, release: Release, out: Path, overwrite: bool, then: str) -> NoReturn:
+    """Save what has been paid for, elsewhere if need be, and tell where it is."""
+    is_interrupt = isinstance(error, KeyboardInterrupt)
+    cause = "interrupted" if is_interrupt else _as_fault(error).message
+    try:
+        release.save(out, overwrite=overwrite)
+    except Exception:
+        out = Path(tempfile.mkdtemp(prefix="zodc-")) / "release"
+        release.save(out)
+    message = f"{cause}; the private phase is paid for and saved in '{out}'; {then}"
+    raise Fault(message, INTERRUPTED if is_interrupt else 1) from None
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="zodc", prog_name="zodc")
 def main() -> None:
@@ -254,9 +268,17 @@ def condense(file: Path, schema: Path, out: Path, overwrite: bool, seed: int | N
     condenser = _condenser(public, random_state=seed, **options)
     condenser.plan()
     cohort = frames.read_table(file, public)
-    with _progress() as progress:
-        release = condenser.fit(cohort, progress=progress).release_
-    _save(release, out, overwrite)
+    try:
+        with _progress() as progress:
+            condenser.fit(cohort, progress=progress)
+    except (Exception, KeyboardInterrupt) as error:
+        if not hasattr(condenser, "release_"):
+            raise
+        _rescue(error, condenser.release_, out, overwrite, "finish with zodc recondense")
+    try:
+        _save(condenser.release_, out, overwrite)
+    except (Exception, KeyboardInterrupt) as error:
+        _rescue(error, condenser.release_, out, overwrite, "it is whole")
 
 
 @main.command(short_help="Make rows for another learner, free of charge.")

@@ -14,7 +14,7 @@ from zodc import learners, phases
 from zodc._zodc import Cohort, DataError, Decoder, Rows, SchemaError
 from zodc.containers import like_x, like_y, patients_table, probe_tables
 from zodc.frames import Encoded, encode, is_frame
-from zodc.options import count, public_seed
+from zodc.options import OptionError, count, public_seed
 from zodc.plan import Plan, make_plan
 from zodc.recipe import Recipe, default_recipe
 from zodc.release import Release, today, versions
@@ -27,6 +27,8 @@ Mode = Literal["two_phase", "direct"]
 
 class Condenser(BaseEstimator):  # type: ignore[misc]
     """Condense a cohort into a few synthetic rows under (ε, δ) differential privacy.
+
+    Every `fit` spends the whole budget anew: releases from the same patients add up.
 
     Parameters
     ----------
@@ -43,7 +45,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         Synthetic rows to release.
     mode : {"two_phase", "direct"}, default="two_phase"
         The budget goes to a smooth teacher, from which rows for the learner are made for free; or to the
-        learner itself.
+        learner itself. Directly, a Python model reads patients' rows, and may run in joblib's workers.
     rounds, directions, marginal_share : optional
         Private rounds T, directions K of a round, share of the budget for the noisy marginals. Defaults
         were chosen on public cohorts.
@@ -56,7 +58,8 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
     random_state : None, int or NumPy generator
         Fixes the public randomness. The noise comes from the operating system and has no seed.
     n_jobs : int, optional
-        For joblib, with models that Rust does not know.
+        For joblib, with models that Rust does not know. `joblib.parallel_config` chooses the backend; in
+        mode `"direct"` patients' rows go to its workers: take one that stays on the custodian's machine.
     verbose : bool, default=False
         Whether to tell the rounds done on standard error.
 
@@ -157,7 +160,10 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         return self._settings()[2]
 
     def fit(self, X: Any, y: Any = None, *, progress: phases.Progress | None = None) -> Self:
-        """Condense a cohort.
+        """Condense a cohort. Every call spends the budget anew.
+
+        When the free public phase fails or is interrupted, `release_` holds the rows of the private phase,
+        which is paid for: finish with `release_.recondense`.
 
         Parameters
         ----------
@@ -178,6 +184,8 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             For a fault of the schema, the budget or another option, before any row is read.
         DataError
             When the table does not fit the schema.
+        ModelError
+            When a Python model cannot be fitted on most of the synthetic rows.
         """
         self._forget("release_")
         objective, recipe, plan = self._settings()
@@ -186,8 +194,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         self._try_models(objective, recipe, seed)
         cohort = encode(X, y, self.schema)
         self._remember_input(X)
-        release = self._condense(cohort, objective, recipe, plan, n_rows, seed, progress or self._reporter())
-        self.release_ = release
+        self._condense(cohort, objective, recipe, plan, n_rows, seed, progress or self._reporter())
         return self
 
     def fit_resample(self, X: Any, y: Any = None, **fit_options: Any) -> tuple[Any, Any]:
@@ -212,7 +219,9 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
                 f"Got {type(self.schema).__name__} instead; build one, or read it with Schema.load(path)."
             )
         if self.mode not in ("two_phase", "direct"):
-            raise ValueError(f"The 'mode' option must be 'two_phase' or 'direct'. Got {self.mode!r} instead.")
+            raise OptionError(
+                f"The 'mode' option must be 'two_phase' or 'direct'. Got {self.mode!r} instead."
+            )
         count("n_rows", self.n_rows)
         objective = learners.resolve(self.learner, self.schema)
         recipe = self._recipe(objective)
@@ -247,7 +256,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         train, probes, grid = probe_tables(self.schema, recipe.hazard_intervals, seed)
         for _, model in objective.bound(grid, seed).models:
             if model.couples_rows(train, probes) and self.mode == "direct":
-                raise ValueError(
+                raise OptionError(
                     "The 'learner' option must predict each row by itself in mode='direct'. "
                     f"Got {type(model.estimator).__name__}, whose predictions depend on the rows beside; "
                     "no clip bounds what a patient adds to it: take mode='two_phase'."
@@ -262,7 +271,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         n_rows: int,
         seed: int,
         progress: phases.Progress | None,
-    ) -> Release:
+    ) -> None:
         arrays = (encoded.cells, encoded.outcome, encoded.event, encoded.patient)
         if not len(encoded.cells):
             raise DataError("data: no row has a patient_id; fill in the column, or give it another role")
@@ -270,14 +279,19 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         marginals = cohort.marginals()
         decoder = Decoder(self.schema.to_json(), marginals, recipe.hazard_intervals)
         objective = objective.bound(decoder.time_grid, seed)
-        teacher, rows = self._phases(decoder, cohort, encoded, objective, recipe, n_rows, seed, progress)
-        return Release(
+        is_last = self.mode == "direct" or objective.is_smooth
+        asked = objective if is_last else learners.teacher(self.schema.task)
+        n_asked = n_rows if is_last else recipe.teacher_rows
+        teacher = self._private_phase(decoder, cohort, encoded, asked, recipe, n_asked, seed, progress)
+        # Paid for: whatever becomes of the free phase, it must not be lost.
+        self.release_ = Release(
             schema=self.schema,
             plan=plan,
             marginals=marginals,
             teacher=teacher,
-            rows=rows,
-            learner=objective.describe(),
+            rows=teacher,
+            learner=asked.describe(),
+            private_learner=asked.describe(),
             mode=self.mode,
             recipe=recipe,
             seed=seed,
@@ -285,25 +299,11 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             created=today(),
             versions=versions(),
         )
-
-    def _phases(
-        self,
-        decoder: Decoder,
-        cohort: Cohort,
-        encoded: Encoded,
-        objective: learners.Objective,
-        recipe: Recipe,
-        n_rows: int,
-        seed: int,
-        progress: phases.Progress | None,
-    ) -> tuple[Rows, Rows]:
-        """Teacher rows and released rows."""
-        if self.mode == "direct" and not objective.is_native:
-            patients = patients_table(decoder, encoded, self.schema)
-            rows, _ = phases.direct(
+        if not is_last:
+            rows = phases.public(
                 decoder,
-                cohort,
-                patients,
+                teacher,
+                asked.native_json,
                 objective,
                 recipe,
                 n_rows=n_rows,
@@ -311,32 +311,36 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
                 n_jobs=self.n_jobs,
                 progress=progress,
             )
-            return rows, rows
-        is_last = self.mode == "direct" or objective.is_smooth
-        private = objective if is_last else learners.teacher(self.schema.task)
-        teacher, _ = phases.private_native(
+            self.release_ = replace(self.release_, rows=rows, learner=objective.describe())
+
+    def _private_phase(
+        self,
+        decoder: Decoder,
+        cohort: Cohort,
+        encoded: Encoded,
+        asked: learners.Objective,
+        recipe: Recipe,
+        n_rows: int,
+        seed: int,
+        progress: phases.Progress | None,
+    ) -> Rows:
+        if asked.is_native:
+            rows, _ = phases.private_native(
+                decoder, cohort, asked.native_json, recipe, n_rows=n_rows, seed=seed, progress=progress
+            )
+            return rows
+        rows, _ = phases.direct(
             decoder,
             cohort,
-            private.native_json,
-            recipe,
-            n_rows=n_rows if is_last else recipe.teacher_rows,
-            seed=seed,
-            progress=progress,
-        )
-        if is_last:
-            return teacher, teacher
-        rows = phases.public(
-            decoder,
-            teacher,
-            private.native_json,
-            objective,
+            patients_table(decoder, encoded, self.schema),
+            asked,
             recipe,
             n_rows=n_rows,
             seed=seed,
             n_jobs=self.n_jobs,
             progress=progress,
         )
-        return teacher, rows
+        return rows
 
     def _remember_input(self, X: Any) -> None:
         self._forget("feature_names_in_")

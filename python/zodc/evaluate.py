@@ -27,6 +27,7 @@ from sklearn.tree import DecisionTreeClassifier
 from zodc import frames, metrics
 from zodc._zodc import DataError, Decoder
 from zodc.metrics import Bools, Estimate, Floats
+from zodc.options import OptionError
 from zodc.release import Release, survival_records
 from zodc.schema import Schema
 
@@ -329,7 +330,7 @@ def evaluate(
         When the held-out rows do not fit the schema, or hold a single class or no event.
     """
     if n_bootstrap < 0:
-        raise ValueError(f"The 'n_bootstrap' option must be 0 or more. Got {n_bootstrap} instead.")
+        raise OptionError(f"The 'n_bootstrap' option must be 0 or more. Got {n_bootstrap} instead.")
     schema = release.schema
     models = default_models(schema.task, random_state) if models is None else models
     _check_models(models, schema.task)

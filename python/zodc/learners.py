@@ -10,6 +10,7 @@ from numbers import Real
 from typing import Any
 
 from zodc.models import PythonModel
+from zodc.options import OptionError
 from zodc.schema import Schema, Task
 
 __all__ = ["Cox", "Logistic", "Native", "Objective", "Tree", "resolve", "teacher"]
@@ -26,7 +27,9 @@ class Native:
     def _need(self, option: str, holds: bool, requirement: str) -> None:
         if not holds:
             name, value = type(self).__name__, getattr(self, option)
-            raise ValueError(f"The '{option}' option of {name} must be {requirement}. Got {value!r} instead.")
+            raise OptionError(
+                f"The '{option}' option of {name} must be {requirement}. Got {value!r} instead."
+            )
 
     def _need_number(self, option: str, *, above: bool) -> None:
         value = getattr(self, option)
@@ -110,7 +113,7 @@ class Objective:
     Attributes
     ----------
     parts : tuple of (float, Native or PythonModel)
-        Weights above 0, with their learners.
+        Weights above 0 that sum to 1, with their learners.
     """
 
     parts: tuple[tuple[float, Native | PythonModel], ...]
@@ -135,11 +138,6 @@ class Objective:
     def is_smooth(self) -> bool:
         """Whether the rows of the private phase can be the release."""
         return all(isinstance(part, Logistic | Cox) for _, part in self.parts)
-
-    @property
-    def n_fits(self) -> int:
-        """Learners fitted for one candidate."""
-        return len(self.parts)
 
     def describe(self) -> list[dict[str, Any]]:
         """Plain description for the manifest."""
@@ -169,7 +167,7 @@ def resolve(learner: Any, schema: Schema) -> Objective:
         `"tree"`, `"logistic"`, `"cox"`; their classes with options; a scikit-learn classifier with
         `predict_proba`; a lifelines regression fitter; a scikit-survival estimator with
         `predict_survival_function`. A list of these, or of (learner, weight) pairs, or a dict from
-        learner to weight, is a mixture.
+        learner to weight, is a mixture. Weights are divided by their sum, for the clip is absolute.
     schema : Schema
 
     Returns
@@ -178,7 +176,7 @@ def resolve(learner: Any, schema: Schema) -> Objective:
 
     Raises
     ------
-    ValueError
+    OptionError
         For an unknown name, a learner of another task, a weight that is not above 0, or a model whose
         loss cannot be written per patient.
 
@@ -190,12 +188,13 @@ def resolve(learner: Any, schema: Schema) -> Objective:
     ...     Column(name="died", kind="binary", role="target"),
     ... ])
     >>> [weight for weight, _ in resolve({"tree": 2, "logistic": 1}, schema).parts]
-    [2.0, 1.0]
+    [0.6666666666666666, 0.3333333333333333]
     """
     parts = tuple((_weight(weight), _one(part, schema)) for part, weight in _pairs(learner))
     if not parts:
-        raise ValueError("The 'learner' option must name at least one learner. Got none.")
-    return Objective(parts=parts)
+        raise OptionError("The 'learner' option must name at least one learner. Got none.")
+    whole = sum(weight for weight, _ in parts)
+    return Objective(parts=tuple((weight / whole, part) for weight, part in parts))
 
 
 def _pairs(learner: Any) -> list[tuple[Any, Any]]:
@@ -209,7 +208,7 @@ def _pairs(learner: Any) -> list[tuple[Any, Any]]:
 def _weight(weight: Any) -> float:
     holds = isinstance(weight, Real) and not isinstance(weight, bool) and math.isfinite(weight)
     if not holds or weight <= 0:
-        raise ValueError(f"The 'learner' option must have weights above 0. Got {weight!r} instead.")
+        raise OptionError(f"The 'learner' option must have weights above 0. Got {weight!r} instead.")
     return float(weight)
 
 
@@ -217,7 +216,7 @@ def _one(learner: Any, schema: Schema) -> Native | PythonModel:
     if isinstance(learner, str):
         if learner not in _NATIVE:
             names = ", ".join(_NATIVE)
-            raise ValueError(
+            raise OptionError(
                 f"The 'learner' option must be one of {names}, or a model. Got {learner!r} instead."
             )
         return _of_task(_NATIVE[learner][0](), schema)
@@ -230,7 +229,7 @@ def _of_task(learner: Native, schema: Schema) -> Native:
     name = type(learner).__name__.lower()
     if _NATIVE[name][1] != schema.task:
         fitting = ", ".join(other for other, (_, task) in _NATIVE.items() if task == schema.task)
-        raise ValueError(
+        raise OptionError(
             f"The 'learner' option must fit the schema's task, {schema.task}: take {fitting}. "
             f"Got {name!r} instead."
         )

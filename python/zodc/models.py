@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.base import clone
 
 from zodc.cells import Floats
+from zodc.options import OptionError
 from zodc.schema import Column, Schema
 from zodc.tables import Table
 
@@ -25,7 +27,11 @@ __all__ = ["PythonModel", "classification_losses", "numeric_frame", "survival_lo
 # Probabilities below this count as this, so that no loss is infinite: forests predict exact zeros. Of an
 # event within an interval given survival up to it, and of survival itself, likewise.
 _LEAST_PROBABILITY = 1e-3
-_TIME, _EVENT = "__time", "__event"
+# Rows of the probe for coupling, sizes of the parts they are predicted in, and rows predicted one by one.
+_PROBES, _PARTS, _SINGLES = 300, (1, 7, 60), 8
+# Predictions of one row may differ by no more than the rounding of matrix products, which depends on the
+# size of the batch; a model that couples rows through a value of one of 300 rows differs by far more.
+_ROUNDING = 1e-12
 
 Predict = Callable[[pd.DataFrame], Floats]
 
@@ -59,13 +65,13 @@ class PythonModel:
 
         Raises
         ------
-        ValueError
+        OptionError
             When it is of another task, or gives no probabilities: then its loss cannot be written per row.
         """
         name = estimator.__name__ if isinstance(estimator, type) else type(estimator).__name__
         need = "predict_survival_function" if schema.task == "survival" else "predict_proba"
         if isinstance(estimator, type) or not hasattr(estimator, "fit"):
-            raise ValueError(
+            raise OptionError(
                 "The 'learner' option must be a name, a zodc learner, or a model ready to fit. "
                 f"Got {name} instead."
             )
@@ -73,7 +79,7 @@ class PythonModel:
         # An unfitted lifelines fitter may not show its methods yet.
         is_lifelines = ("lifelines", "RegressionFitter") in lineage and schema.task == "survival"
         if not is_lifelines and not hasattr(estimator, need):
-            raise ValueError(
+            raise OptionError(
                 f"The 'learner' option must have {need} for {schema.task}: a loss that cannot be written per "
                 f"patient is refused. Got {name} instead; take another model, or calibrate it first."
             )
@@ -87,71 +93,71 @@ class PythonModel:
         kind = type(self.estimator)
         return {"kind": "python", "family": self.family, "class": f"{kind.__module__}.{kind.__qualname__}"}
 
-    def losses(self, train: Table, test: Table) -> Floats:
-        """Fit on synthetic rows; return the loss of each row of `test`.
+    def losses(self, train: Table, rows: pd.DataFrame, outcome: Floats) -> Floats | None:
+        """Fit on synthetic rows; return the loss of each of other rows.
 
         Parameters
         ----------
         train : Table
             Outcome: class codes (n × 1), or times and events (n × 2).
-        test : Table
-            Outcome: class probabilities (n × n_classes), or times and events.
+        rows : DataFrame
+            What :meth:`frame` makes of a table.
+        outcome : array
+            Of these rows: class probabilities (n × n_classes), or times and events.
 
         Returns
         -------
-        array of shape (n_test,)
-            NaN where the model fails.
+        array of shape (n_rows,) or None
+            NaN for a row at which the model fails. None when the fit itself fails: that is known from
+            synthetic rows alone, hence public.
         """
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             predict = self._fit(train)
             if predict is None:
-                return np.full(len(test[0]), np.nan)
-            predicted = _row_by_row(predict, self._frame(test), self._n_outputs())
+                return None
+            predicted = _row_by_row(predict, rows, self._n_outputs())
             if self.time_grid is None:
-                return classification_losses(predicted, test[2])
-            return survival_losses(predicted, test[2], np.asarray(self.time_grid))
+                return classification_losses(predicted, outcome)
+            return survival_losses(predicted, outcome, np.asarray(self.time_grid))
 
     def couples_rows(self, train: Table, probes: Table) -> bool:
         """Whether the prediction of a public probe row changes with the rows beside it.
 
-        Then no clip bounds what a patient contributes, and the model must not meet patients.
+        Then no clip bounds what a patient contributes, and the model must not meet patients. A probe can
+        find coupling, never prove that there is none: the manifest says so.
 
         Raises
         ------
-        ValueError
+        OptionError
             When the model fails on public rows already: it would fail later in silence.
         """
+        rng = np.random.default_rng(self.seed)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            predict = self._fit(train)
+            predict = self._fit((train[0], _random_flags(train[0].shape, rng), train[2]))
             if predict is None:
-                raise ValueError(
+                raise OptionError(
                     "The 'learner' option must hold models that can be fitted on random rows of the schema. "
                     f"Got {type(self.estimator).__name__}, which failed; try it on such rows and mend it."
                 )
-            frame, n_outputs = self._frame(probes), self._n_outputs()
-            whole = _row_by_row(predict, frame, n_outputs)
-            reverse = _row_by_row(predict, frame.iloc[::-1], n_outputs)[::-1]
-            half = len(frame) // 2
-            parts = [frame.iloc[:1], frame.iloc[1:half], frame.iloc[half:]]
-            apart = np.vstack([_row_by_row(predict, part, n_outputs) for part in parts])
-        alike = [
-            np.allclose(whole, other, rtol=1e-5, atol=1e-7, equal_nan=True) for other in (reverse, apart)
-        ]
-        return not all(alike)
+            # Each column drawn by itself: combinations that no row of the probes has.
+            cells = np.column_stack([rng.choice(column, _PROBES) for column in probes[0].T])
+            frame = self.frame((cells, _random_flags(cells.shape, rng), probes[2]))
+            return _is_coupled(predict, frame, self._n_outputs(), rng)
+
+    def frame(self, table: Table) -> pd.DataFrame:
+        """Build the frame that the model reads."""
+        # A full set of 0/1 columns is collinear, which regressions without an intercept cannot bear.
+        return numeric_frame(table, self.schema, reference=self.family != "sklearn")
 
     def _n_outputs(self) -> int:
         return len(self.schema.outcomes[0].categories) if self.time_grid is None else len(self.time_grid)
 
-    def _frame(self, table: Table) -> pd.DataFrame:
-        # A full set of 0/1 columns is collinear, which regressions without an intercept cannot bear.
-        return numeric_frame(table, self.schema, reference=self.family != "sklearn")
-
     def _fit(self, train: Table) -> Predict | None:
         """Fit a copy on synthetic rows; None when it fails, there or on all of the first rows fitted on."""
         fit = {"sklearn": self._fit_sklearn, "lifelines": self._fit_lifelines, "sksurv": self._fit_sksurv}
-        frame = self._frame(train)
+        frame = self.frame(train)
         try:
             predict = fit[self.family](frame, train[2])
         except Exception:
@@ -188,11 +194,10 @@ class PythonModel:
         # lifelines stops at a constant column.
         names = [name for name in frame.columns if frame[name].nunique() > 1]
         grid = np.asarray(self.time_grid)
-        rows = frame[names].assign(
-            **{_TIME: np.maximum(outcome[:, 0], 1e-6 * grid[-1]), _EVENT: outcome[:, 1]}
-        )
+        time, event = _new_name("__time", frame.columns), _new_name("__event", frame.columns)
+        rows = frame[names].assign(**{time: np.maximum(outcome[:, 0], 1e-6 * grid[-1]), event: outcome[:, 1]})
         model = self._fresh()
-        model.fit(rows, duration_col=_TIME, event_col=_EVENT)
+        model.fit(rows, duration_col=time, event_col=event)
 
         def predict(rows: pd.DataFrame) -> Floats:
             survival = model.predict_survival_function(rows[names].reset_index(drop=True), times=grid)
@@ -230,15 +235,45 @@ def numeric_frame(table: Table, schema: Schema, *, reference: bool = False) -> p
     -------
     DataFrame
         Numbers as they are, listed levels as 0, 1, …, categories as 0/1 columns `NAME=CATEGORY`, flags as
-        `NAME_missing`.
+        `NAME_missing`. A made name that the schema uses already gets underscores behind.
     """
     cells, missing, _ = table
     columns: dict[str, Floats] = {}
+    taken = {column.name for column in schema.columns}
     for place, column in enumerate(schema.features):
-        columns |= _numeric_columns(cells[:, place], column, reference)
+        for name, values in _numeric_columns(cells[:, place], column, reference).items():
+            columns[name if name == column.name else _new_name(name, taken | columns.keys())] = values
         if column.flag_name is not None:
-            columns[column.flag_name] = missing[:, place]
+            columns[_new_name(column.flag_name, taken | columns.keys())] = missing[:, place]
     return pd.DataFrame(columns)
+
+
+def _new_name(name: str, taken: Collection[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _random_flags(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
+    return (rng.random(shape) < 0.2).astype(np.float64)
+
+
+def _is_coupled(predict: Predict, frame: pd.DataFrame, n_outputs: int, rng: np.random.Generator) -> bool:
+    """Whether order, number or content of other rows changes what is predicted for a row."""
+    whole = _row_by_row(predict, frame, n_outputs)
+
+    def differs(places: NDArray[np.int64], rows: pd.DataFrame) -> bool:
+        found, expected = _row_by_row(predict, rows, n_outputs)[: len(places)], whole[places]
+        return not np.allclose(found, expected, rtol=_ROUNDING, atol=_ROUNDING, equal_nan=True)
+
+    places = np.arange(len(frame))
+    parts = [*np.split(places, np.cumsum(_PARTS)), *places[:_SINGLES, None], places[::-1]]
+    parts += [rng.permutation(places), places.repeat(2), places[1:]]
+    if any(differs(part, frame.iloc[part]) for part in parts):
+        return True
+    # A row with the largest, then the least cell of each column, beside all others.
+    edges = [pd.concat([frame, edge.to_frame().T], ignore_index=True) for edge in (frame.max(), frame.min())]
+    return any(differs(places, rows) for rows in edges)
 
 
 def _numeric_columns(values: Floats, column: Column, reference: bool) -> dict[str, Floats]:

@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["count", "number", "public_seed"]
+__all__ = ["ModelError", "OptionError", "count", "number", "public_seed"]
+
+
+class OptionError(ValueError):
+    """An option is out of its range. Its text is zodc's own and quotes no patient."""
+
+
+class ModelError(RuntimeError):
+    """A model of the user's fails on synthetic rows. Its text is zodc's own and quotes no patient."""
 
 
 def number(name: str, value: Any, *, below: float | None = None) -> float:
@@ -17,14 +25,14 @@ def number(name: str, value: Any, *, below: float | None = None) -> float:
 
     Raises
     ------
-    ValueError
+    OptionError
         Naming the option.
     """
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     found = float(value) if is_number else math.nan
     if not (math.isfinite(found) and found > 0 and (below is None or found < below)):
         limit = "" if below is None else f" and below {below:g}"
-        raise ValueError(
+        raise OptionError(
             f"The '{name}' option must be a finite number above 0{limit}. Got {value!r} instead."
         )
     return found
@@ -35,11 +43,11 @@ def count(name: str, value: Any) -> int:
 
     Raises
     ------
-    ValueError
+    OptionError
         Naming the option.
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"The '{name}' option must be a whole number of at least 1. Got {value!r} instead.")
+        raise OptionError(f"The '{name}' option must be a whole number of at least 1. Got {value!r} instead.")
     return int(value)
 
 
@@ -48,7 +56,7 @@ def public_seed(random_state: Any) -> int:
 
     Raises
     ------
-    ValueError
+    OptionError
         When it is neither None, nor a whole number of at least 0, nor a NumPy generator.
     """
     if random_state is None:
@@ -61,7 +69,7 @@ def public_seed(random_state: Any) -> int:
         return int(random_state.randint(2**31))
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**63))
-    raise ValueError(
+    raise OptionError(
         "The 'random_state' option must be None, a whole number of at least 0, or a NumPy generator. "
         f"Got {type(random_state).__name__} instead."
     )

@@ -23,7 +23,7 @@ class Oracle:
     pld : float or None
         By privacy-loss distributions, where there is no closed form and Rényi accounting finds a sane ε.
     exact : float or None
-        Closed form, when every charge is a Gaussian mechanism on all units.
+        Closed form, every charge taken as a Gaussian mechanism on all units: sampling only helps.
     """
 
     rdp: float
@@ -64,15 +64,15 @@ def consult(charges: list[dict[str, Any]], delta: float) -> Oracle:
         return float(accountant.get_epsilon(delta))
 
     found = compose(rdp.RdpAccountant(neighboring_relation=neighbours))
+    precision = sum(charge["count"] / charge["event"]["noise_multiplier"] ** 2 for charge in charges)
+    exact = _least_epsilon(GaussianPrivacyLoss(precision**-0.5).get_delta_for_epsilon, delta)
     if all(charge["event"]["mechanism"] == "gaussian" for charge in charges):
-        precision = sum(charge["count"] / charge["event"]["noise_multiplier"] ** 2 for charge in charges)
-        exact = _least_epsilon(GaussianPrivacyLoss(precision**-0.5).get_delta_for_epsilon, delta)
         return Oracle(rdp=found, pld=None, exact=exact)
     is_sane = found < _MOST_EPSILON
     return Oracle(
         rdp=found,
         pld=compose(pld.PLDAccountant(neighboring_relation=neighbours)) if is_sane else None,
-        exact=None,
+        exact=exact,
     )
 
 

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 
 from zodc._zodc import Cohort, Decoder, FittedModels, Population, Rows, Search
 from zodc.cells import Floats
+from zodc.options import ModelError
 from zodc.recipe import Recipe, Schedule
 from zodc.tables import Table
 
 __all__ = ["Model", "Objective", "Progress", "direct", "private_native", "public"]
+
+# Rounds in a row in which most fits fail, after which a run is given up.
+_PATIENCE = 5
 
 Progress = Callable[[str, int, int], None]  # phase, rounds done, rounds in all: public numbers
 
@@ -26,11 +33,15 @@ Progress = Callable[[str, int, int], None]  # phase, rounds done, rounds in all:
 class Model(Protocol):
     """A learner that Rust does not know."""
 
-    def losses(self, train: Table, test: Table) -> Floats:
+    def frame(self, table: Table) -> pd.DataFrame:
+        """Build the frame that the model reads."""
+        ...
+
+    def losses(self, train: Table, rows: pd.DataFrame, outcome: Floats) -> Floats | None:
         """Fit on `train`, whose outcome is class codes (`n × 1`) or times and events (`n × 2`).
 
-        Return the loss of each row of `test`, whose outcome is class probabilities (`n × n_classes`, 0 or 1
-        for patients) or times and events; NaN where the model fails. Never raises.
+        Return the loss of each of `rows`, whose outcome is class probabilities (`n × n_classes`, 0 or 1 for
+        patients) or times and events; NaN where the model fails, None when the fit fails. Never raises.
         """
         ...
 
@@ -47,6 +58,63 @@ class Objective(Protocol):
     def models(self) -> Sequence[tuple[float, Model]]:
         """All other learners with their weights."""
         ...
+
+
+@dataclass
+class _Losses:
+    """Losses of rows under candidates, of which pairs make a direction."""
+
+    objective: Objective
+    test: Table = field(repr=False)
+    n_jobs: int | None
+    frames: list[pd.DataFrame] = field(init=False, repr=False)
+    bad_rounds: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.frames = [model.frame(self.test) for _, model in self.objective.models]
+
+    def differences(self, decoder: Decoder, search: Search, directions: int) -> Floats:
+        """Loss at `S + μU_k` minus loss at `S − μU_k`: `n_rows × K`.
+
+        A direction of which a fit failed is 0 for every row: no row is to lose its whole vector for what
+        happened on synthetic rows.
+
+        Raises
+        ------
+        ModelError
+            When most directions failed in each of the last rounds: known from synthetic rows alone.
+        """
+        candidates = [search.candidate(index) for index in range(2 * directions)]
+        losses, failed = self.mixture(decoder, candidates)
+        is_lost = failed[0::2] | failed[1::2]
+        self.bad_rounds = self.bad_rounds + 1 if 2 * is_lost.sum() > directions else 0
+        if self.bad_rounds >= _PATIENCE:
+            raise ModelError(
+                f"the learner could not be fitted on most of the synthetic rows of {_PATIENCE} rounds in a "
+                "row; take a more robust one (more regularisation, fewer columns), or more rows"
+            )
+        return _differences(losses, is_lost)
+
+    def mixture(self, decoder: Decoder, candidates: Sequence[Rows]) -> tuple[Floats, NDArray[np.bool_]]:
+        """Weighted loss of each row under each candidate (`n_rows × n_candidates`); which fits failed."""
+        tables = [decoder.table(rows) for rows in candidates]
+        total = np.zeros((len(self.test[0]), len(candidates)))
+        failed = np.zeros(len(candidates), dtype=np.bool_)
+        # A warning must not tell of one patient's row.
+        with np.errstate(all="ignore"):
+            native = self.objective.native_json
+            if json.loads(native):
+                total += np.column_stack([_native_losses(decoder, native, t, self.test) for t in tables])
+            for (weight, model), frame in zip(self.objective.models, self.frames, strict=True):
+                # max_nbytes=None: joblib must not write patients' rows to a temporary file.
+                work = Parallel(n_jobs=self.n_jobs, max_nbytes=None)
+                columns = work(delayed(model.losses)(train, frame, self.test[2]) for train in tables)
+                for place, column in enumerate(columns):
+                    if column is None:
+                        failed[place] = True
+                    else:
+                        total[:, place] += weight * column
+        return total, failed
 
 
 def _reporter(progress: Progress | None, phase: str, rounds: int) -> Callable[[int], object] | None:
@@ -87,13 +155,15 @@ def direct(
     """Condense any learners on patients.
 
     `patients` has the rows of `cohort` in the same order. Their losses go straight into the private half.
+    Raises a ModelError when most fits fail round after round.
     """
     search = Search(decoder.uniform_rows(n_rows, seed), recipe.private.to_json(), recipe.directions, seed)
     report = _reporter(progress, "private", recipe.private.rounds)
+    losses = _Losses(objective, patients, n_jobs)
     trace = []
     for _ in range(recipe.private.rounds):
-        losses = _candidate_losses(decoder, search, recipe.directions, objective, patients, n_jobs)
-        answer = cohort.answer_differences(_differences(losses), search.clip_norm)
+        differences = losses.differences(decoder, search, recipe.directions)
+        answer = cohort.answer_differences(differences, search.clip_norm)
         search.update(answer)
         trace.append(float(np.sqrt(np.mean(answer**2))))
         if report is not None:
@@ -144,18 +214,19 @@ def _public_models(
     progress: Progress | None,
 ) -> Rows:
     schedule: Schedule = recipe.public
-    test = decoder.population_table(population)
+    losses = _Losses(objective, decoder.population_table(population), n_jobs)
     search = Search(start, schedule.to_json(), recipe.public_directions, seed)
     report = _reporter(progress, "public", schedule.rounds)
 
     def mean_loss(rows: Rows) -> float:
-        loss = _mixture_losses(decoder, [rows], objective, test, n_jobs)[:, 0]
-        return float(np.nanmean(loss)) if np.isfinite(loss).any() else np.inf
+        loss, failed = losses.mixture(decoder, [rows])
+        is_known = np.isfinite(loss[:, 0])
+        return np.inf if failed[0] or not is_known.any() else float(loss[is_known, 0].mean())
 
     best, best_loss = start, mean_loss(start)
     for done in range(1, schedule.rounds + 1):
-        losses = _candidate_losses(decoder, search, recipe.public_directions, objective, test, n_jobs)
-        search.update(np.nan_to_num(_differences(losses)).mean(axis=0))
+        differences = losses.differences(decoder, search, recipe.public_directions)
+        search.update(np.where(np.isfinite(differences), differences, 0.0).mean(axis=0))
         if done % recipe.check_every == 0 and (loss := mean_loss(search.rows)) < best_loss:
             best, best_loss = search.rows, loss
         if report is not None:
@@ -163,37 +234,11 @@ def _public_models(
     return best
 
 
-def _candidate_losses(
-    decoder: Decoder,
-    search: Search,
-    directions: int,
-    objective: Objective,
-    test: Table,
-    n_jobs: int | None,
-) -> Floats:
-    candidates = [search.candidate(index) for index in range(2 * directions)]
-    return _mixture_losses(decoder, candidates, objective, test, n_jobs)
-
-
-def _differences(losses: Floats) -> Floats:
-    """Loss at `S + μU_k` minus loss at `S − μU_k`: `n_rows × K`."""
-    return np.ascontiguousarray(losses[:, 0::2] - losses[:, 1::2])
-
-
-def _mixture_losses(
-    decoder: Decoder, candidates: Sequence[Rows], objective: Objective, test: Table, n_jobs: int | None
-) -> Floats:
-    """Weighted loss of each test row under each candidate: `n_rows × n_candidates`."""
-    tables = [decoder.table(rows) for rows in candidates]
-    total = np.zeros((len(test[0]), len(candidates)))
-    if json.loads(objective.native_json):
-        total += np.column_stack([_native_losses(decoder, objective.native_json, t, test) for t in tables])
-    for weight, model in objective.models:
-        # max_nbytes=None: joblib must not write patients' rows to a temporary file.
-        work = Parallel(n_jobs=n_jobs, max_nbytes=None)
-        columns = work(delayed(model.losses)(train, test) for train in tables)
-        total += weight * np.column_stack(columns)
-    return total
+def _differences(losses: Floats, is_lost: NDArray[np.bool_]) -> Floats:
+    with np.errstate(all="ignore"):
+        found = losses[:, 0::2] - losses[:, 1::2]
+    found[:, is_lost] = 0.0
+    return np.ascontiguousarray(found)
 
 
 def _native_losses(decoder: Decoder, learners_json: str, train: Table, test: Table) -> Floats:

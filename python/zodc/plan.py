@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from zodc import _zodc
-from zodc._zodc import BudgetError
-from zodc.options import count, number
+from zodc._zodc import BudgetError, SchemaError
+from zodc.options import OptionError, count, number
 from zodc.recipe import Recipe
 from zodc.schema import Schema
 
@@ -108,22 +108,25 @@ def make_plan(
 
     Raises
     ------
-    ValueError
+    OptionError
         For an option out of its range.
     BudgetError
         When the budget is too small for the rounds.
     """
-    return Plan(
-        _zodc.make_plan(
-            schema.to_json(),
-            epsilon=number("epsilon", epsilon),
-            delta=number("delta", delta, below=1),
-            rounds=count("rounds", recipe.private.rounds),
-            directions=count("directions", recipe.directions),
-            marginal_share=number("marginal_share", recipe.marginal_share, below=1),
-            sampling_rate=None if sampling_rate is None else number("sampling_rate", sampling_rate),
-            expected_patients=None
-            if expected_patients is None
-            else count("expected_patients", expected_patients),
-        )
-    )
+    options: dict[str, Any] = {
+        "epsilon": number("epsilon", epsilon),
+        "delta": number("delta", delta, below=1),
+        "rounds": count("rounds", recipe.private.rounds),
+        "directions": count("directions", recipe.directions),
+        "marginal_share": number("marginal_share", recipe.marginal_share, below=1),
+    }
+    if sampling_rate is not None:
+        options["sampling_rate"] = number("sampling_rate", sampling_rate)
+    if expected_patients is not None:
+        options["expected_patients"] = count("expected_patients", expected_patients)
+    try:
+        return Plan(_zodc.make_plan(schema.to_json(), **options))
+    except (BudgetError, SchemaError):
+        raise
+    except ValueError as error:
+        raise OptionError(str(error)) from None

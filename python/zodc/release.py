@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from zodc import folder, learners, phases
 from zodc._zodc import Decoder, Rows
-from zodc.options import count, public_seed
+from zodc.options import OptionError, count, public_seed
 from zodc.plan import Plan
 from zodc.recipe import Recipe, default_recipe
 from zodc.schema import Schema
@@ -32,6 +32,11 @@ _NOT_COVERED = (
     "the schema and the options: they count as public, and must not be chosen by looking at the patients",
     "scores on held-out patients, such as those of `zodc evaluate`",
     "who can see the machine on which the patients were read, its memory, or how long the run took",
+)
+
+
+_ROW_BY_ROW = (
+    "that the Python model scores each patient by that patient's row alone (probed on public rows only)"
 )
 
 
@@ -52,6 +57,8 @@ class Release:
         The released rows, as latents.
     learner : list of dict
         What the rows were made for.
+    private_learner : list of dict
+        What the teacher rows were made for: the learners whose losses were asked of the patients.
     mode : {"two_phase", "direct"}
     recipe : Recipe
     seed : int
@@ -70,6 +77,7 @@ class Release:
     teacher: Rows = field(repr=False)
     rows: Rows = field(repr=False)
     learner: list[dict[str, Any]]
+    private_learner: list[dict[str, Any]]
     mode: str
     recipe: Recipe = field(repr=False)
     seed: int
@@ -133,7 +141,7 @@ class Release:
             When the folder exists or cannot be written.
         """
         if not self.private and not allow_not_private:
-            raise ValueError(
+            raise OptionError(
                 "this release is NOT PRIVATE: its noise was seeded for a test; condense again without "
                 "the seed, or pass allow_not_private=True"
             )
@@ -151,6 +159,7 @@ class Release:
 
         plan = self.plan.to_dict()
         found = consult(plan["charges"], plan["delta"])
+        asks_python = any(part["kind"] == "python" for part in self.private_learner)
         return {
             "zodc": "release",
             "status": "private" if self.private else "NOT PRIVATE: the noise was seeded for a test",
@@ -169,9 +178,10 @@ class Release:
                 "marginals": plan["marginals"],
             },
             "events": plan["charges"],
-            "not_covered": list(_NOT_COVERED),
+            "not_covered": [*_NOT_COVERED, _ROW_BY_ROW] if asks_python else list(_NOT_COVERED),
             "mode": self.mode,
             "learner": self.learner,
+            "private_learner": self.private_learner,
             "rows": len(self.rows),
             "recipe": self.recipe.to_dict(),
             "public_seed": self.seed,
@@ -197,6 +207,7 @@ class Release:
             teacher=_rows_from_dict(rows["teacher"]),
             rows=_rows_from_dict(rows["rows"]),
             learner=manifest["learner"],
+            private_learner=manifest["private_learner"],
             mode=manifest["mode"],
             recipe=Recipe.from_dict(manifest["recipe"]),
             seed=manifest["public_seed"],

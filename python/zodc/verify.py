@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from zodc import folder
 from zodc._zodc import DataError
 from zodc.oracle import Oracle, consult
+from zodc.plan import make_plan
+from zodc.recipe import Recipe
+from zodc.schema import Schema
 
 __all__ = ["Verification", "verify"]
 
@@ -55,7 +59,7 @@ class Verification:
 
 
 def verify(path: str | Path) -> Verification:
-    """Recompute the budget of a release from its manifest alone, and check its files.
+    """Recompute the budget of a release, rebuild its plan from schema and recipe, and check its files.
 
     Parameters
     ----------
@@ -72,17 +76,74 @@ def verify(path: str | Path) -> Verification:
         When there is no release, or its manifest is incomplete.
     """
     manifest = folder.read_manifest(Path(path))
+    files = folder.hash_faults(Path(path), manifest)
     try:
         epsilon, delta = float(manifest["epsilon"]), float(manifest["delta"])
-        recomputed = consult(manifest["events"], delta)
-        faults = [*_budget_faults(manifest, recomputed), *_lattice_faults(manifest)]
+        recomputed, faults = _recomputed(manifest["events"], delta)
+        faults += [*_budget_faults(manifest, recomputed), *_lattice_faults(manifest)]
+        if "schema.toml" not in files:
+            faults += _plan_faults(manifest, Path(path) / "schema.toml")
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"release, file '{folder.MANIFEST}': {error!s} is missing or malformed; save it anew"
         ) from None
-    files = folder.hash_faults(Path(path), manifest)
     faults += [f"file '{name}': {fault}" for name, fault in files.items()]
     return Verification(epsilon=epsilon, delta=delta, recomputed=recomputed, faults=tuple(faults))
+
+
+def _recomputed(events: list[dict[str, Any]], delta: float) -> tuple[Oracle, list[str]]:
+    """Bounds on ε; none, with the fault, for events that no accountant takes."""
+    try:
+        if not 0.0 < delta < 1.0:
+            raise ValueError("delta must be above 0 and below 1")
+        return consult(events, delta), []
+    except (ValueError, ArithmeticError) as error:
+        unbounded = Oracle(rdp=math.inf, pld=None, exact=None)
+        return unbounded, [f"its events cannot be accounted for: {error}"]
+
+
+def _plan_faults(manifest: dict[str, Any], schema: Path) -> list[str]:
+    """Name what differs from the plan that zodc makes of the release's schema, recipe and budget."""
+    claimed, lattice = manifest["plan"], manifest["lattice"]
+    try:
+        rate = float(claimed["sampling_rate"])
+        plan = make_plan(
+            Schema.load(schema),
+            Recipe.from_dict(manifest["recipe"]),
+            epsilon=manifest["epsilon"],
+            delta=manifest["delta"],
+            sampling_rate=rate,
+        ).to_dict()
+    except (ValueError, TypeError, ArithmeticError) as error:
+        return [f"its plan cannot be made anew: {error}"]
+    round_lattice = {"noise_scale": plan["round_noise_scale"], "sensitivity": plan["round_sensitivity"]}
+    pairs = [
+        ("plan", claimed, plan),
+        ("events", manifest["events"], plan["charges"]),
+        ("unit", manifest["unit"], plan["unit"]),
+        ("neighbours", manifest["neighbours"], plan["neighbours"]),
+        ("lattice", lattice, {"round": round_lattice, "marginals": plan["marginals"]}),
+    ]
+    return [
+        f"its {name} ({', '.join(places)}) is not what zodc plans for its schema, recipe and budget"
+        for name, found, expected in pairs
+        if (places := sorted(set(_differences(found, expected, name))))
+    ]
+
+
+def _differences(found: Any, expected: Any, place: str) -> Iterator[str]:
+    """Places at which two JSON values differ by more than rounding."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        for key in found.keys() | expected.keys():
+            yield from _differences(found.get(key), expected.get(key), key)
+    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        for one, other in zip(found, expected, strict=True):
+            yield from _differences(one, other, place)
+    elif isinstance(expected, float | int) and isinstance(found, float | int):
+        if not math.isclose(found, expected, rel_tol=_TOLERANCE):
+            yield place
+    elif found != expected:
+        yield place
 
 
 def _budget_faults(manifest: dict[str, Any], recomputed: Oracle) -> list[str]:
@@ -99,8 +160,10 @@ def _budget_faults(manifest: dict[str, Any], recomputed: Oracle) -> list[str]:
 def _lattice_faults(manifest: dict[str, Any]) -> list[str]:
     """Noise that the lattice gives must be at least that of the events, question by question."""
     lattice = manifest["lattice"]
-    given = [stage["noise_scale"] / stage["sensitivity"] for stage in lattice["marginals"]]
-    given.append(lattice["round"]["noise_scale"] / lattice["round"]["sensitivity"])
+    stages = [*lattice["marginals"], lattice["round"]]
+    if not all(stage["sensitivity"] > 0 for stage in stages):
+        return ["the sensitivity of its lattice is not above 0"]
+    given = [stage["noise_scale"] / stage["sensitivity"] for stage in stages]
     charged = [charge["event"]["noise_multiplier"] for charge in manifest["events"]]
     if len(given) != len(charged) or any(not g >= c for g, c in zip(given, charged, strict=False)):
         return ["the noise of its lattice is less than its events say"]
