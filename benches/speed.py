@@ -156,7 +156,8 @@ def growth() -> None:
     )
     encoded = data[0].nbytes / 1e6
     print(
-        f"  {seconds:.1f} s; peak memory grew by {peak_megabytes() - before:.0f} MB over {encoded:.0f} MB data"
+        f"  {seconds:.1f} s; peak memory grew by {peak_megabytes() - before:.0f} MB "
+        f"over {encoded:.0f} MB of data"
     )
 
 
