@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Never
 
 import narwhals as nw
@@ -15,10 +13,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from zodc._zodc import DataError
-from zodc.cells import MISSING_TEXTS, Floats, Integers, encode_column, unit_numbers
+from zodc.cells import Floats, Integers, encode_column, numbers, unit_numbers
+from zodc.files import read_table, refuse_names
 from zodc.schema import Column, Schema
 
 __all__ = ["DataError", "Encoded", "encode", "read_table"]
+
+# Types of a column of which nothing is known but that all its cells are missing.
+_NULL_TYPES = ("null", "null[pyarrow]")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -49,52 +51,15 @@ class Encoded:
         raise TypeError("Encoded holds patients' rows and cannot be pickled or copied")
 
 
-def read_table(path: str | Path, schema: Schema | None = None) -> pd.DataFrame:
-    """Read a CSV (also .csv.gz) or Parquet file.
-
-    Parameters
-    ----------
-    path : str or Path
-        Its ending says what it is.
-    schema : Schema, optional
-        Categories are then read as they stand in the file ("007", "NA") instead of guessed.
-
-    Raises
-    ------
-    OSError
-        When the file cannot be read.
-    DataError
-        When it is empty or not a table, or a column occurs twice.
-    """
-    path = Path(path)
-    name = path.name.lower()
-    if not name.endswith((".csv", ".csv.gz", ".parquet", ".pq")):
-        raise DataError(
-            f"data: '{path.name}' is neither CSV nor Parquet; save it as .csv, .csv.gz or .parquet"
-        )
-    try:
-        if name.endswith((".parquet", ".pq")):
-            return pd.read_parquet(path)
-        _refuse_twice(_header(path))
-        return pd.read_csv(path, index_col=False, low_memory=False, **_csv_types(schema))
-    except OSError as error:
-        if isinstance(error, gzip.BadGzipFile) or error.errno is None:
-            raise _unreadable(path) from None
-        raise
-    except DataError:
-        raise
-    # The readers' own messages may quote cells.
-    except (ValueError, EOFError, csv.Error):
-        raise _unreadable(path) from None
-
-
 def encode(x: Any, y: Any, schema: Schema) -> Encoded:
     """Turn a cohort into numbers by the schema.
 
     Parameters
     ----------
     x : pandas, polars or pyarrow frame, or array of shape (n_rows, n_columns)
-        Arrays hold the features (and the patient_id) in the schema's order.
+        Arrays hold the features (and the patient_id) in the schema's order. Ids of patients are integers
+        or texts, never rounded; in an array of floats those from 2^53 on count as missing, and a row
+        without an id is left out.
     y : None, str, list of str, array or series of shape (n_rows,), structured array, or frame
         Labels, or event (bool) and time; None or the schema's names take them from `x`.
     schema : Schema
@@ -109,6 +74,13 @@ def encode(x: Any, y: Any, schema: Schema) -> Encoded:
         When a column is missing, extra, double or of another type than the schema's, when lengths
         differ, or nothing is there. Names the column, never a value.
     """
+    # A warning of a library would tell of one cell.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _encode(x, y, schema)
+
+
+def _encode(x: Any, y: Any, schema: Schema) -> Encoded:
     within = y is None or _is_names(y, schema)
     table = _columns(x, schema, with_outcomes=within)
     outcomes = {c.name: table[c.name] for c in schema.outcomes} if within else split_outcome(y, schema)
@@ -163,43 +135,16 @@ def frame_columns(frame: Any) -> dict[str, NDArray[Any]]:
     return {str(name): _series(eager[name], str(name)) for name in eager.columns}
 
 
-def _eager(frame: Any) -> nw.DataFrame[Any]:
-    names = frame.columns if isinstance(frame, pd.DataFrame) else getattr(frame, "column_names", ())
-    _refuse_twice([str(name) for name in names])
+def _eager(frame: Any, known: Iterable[str] | None = None) -> nw.DataFrame[Any]:
+    names = getattr(frame, "column_names", None)
+    if isinstance(frame, pd.DataFrame):
+        names = frame.columns
+    if names is not None:
+        refuse_names([str(name) for name in names], known)
     found: nw.DataFrame[Any] | nw.LazyFrame[Any] = nw.from_native(frame)
     if isinstance(found, nw.LazyFrame):
         raise DataError("data: X is a lazy frame; collect it first")
     return found
-
-
-def _header(path: Path) -> list[str]:
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file), None)
-    if not header:
-        raise DataError(f"data: '{path.name}' is empty; pass a table with a header and rows")
-    return header
-
-
-def _csv_types(schema: Schema | None) -> dict[str, Any]:
-    if schema is None:
-        return {}
-    listed = {c.name: frozenset(c.categories) for c in schema.columns}
-    texts = {c.name: "string" for c in schema.columns if c.categories}
-    blank = {name: sorted(MISSING_TEXTS - categories) for name, categories in listed.items()}
-    return {"dtype": texts, "na_values": blank, "keep_default_na": False}
-
-
-def _unreadable(path: Path) -> DataError:
-    return DataError(
-        f"data: '{path.name}' is not a valid table; every line needs the fields of the header, in UTF-8"
-    )
-
-
-def _refuse_twice(names: Sequence[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"data, column '{name}': it occurs twice; drop or rename one")
 
 
 def _is_names(y: Any, schema: Schema) -> bool:
@@ -221,9 +166,10 @@ def _columns(x: Any, schema: Schema, *, with_outcomes: bool) -> dict[str, NDArra
     wanted = [column for column in schema.columns if column.role in roles]
     if not is_frame(x):
         return _by_position(x, wanted)
-    frame = _eager(x)
-    names = [str(name) for name in frame.columns]
     known = {column.name: column for column in schema.columns}
+    frame = _eager(x, known)
+    names = [str(name) for name in frame.columns]
+    refuse_names(names, known)
     for name in names:
         if name not in known:
             raise DataError(
@@ -236,13 +182,17 @@ def _columns(x: Any, schema: Schema, *, with_outcomes: bool) -> dict[str, NDArra
         if column.name not in names:
             raise DataError(f"data, column '{column.name}': it is missing; add it, or mend the schema")
     native_name = dict(zip(names, frame.columns, strict=True))
-    return {column.name: _series(frame[native_name[column.name]], column.name) for column in wanted}
+    series = {column: frame[native_name[column.name]] for column in wanted}
+    return {
+        column.name: _ids(found, column.name) if column.role == "patient_id" else _series(found, column.name)
+        for column, found in series.items()
+    }
 
 
 def _by_position(x: Any, wanted: Sequence[Column]) -> dict[str, NDArray[Any]]:
     if hasattr(x, "toarray"):
         raise DataError("data: X is a sparse matrix; pass a dense one, X.toarray()")
-    array = np.asarray(x)
+    array = _array(x)
     if array.dtype.kind == "c":
         raise DataError("data: Complex data not supported; pass real numbers")
     if array.ndim != 2:
@@ -260,15 +210,37 @@ def _by_position(x: Any, wanted: Sequence[Column]) -> dict[str, NDArray[Any]]:
     return {column.name: array[:, place] for place, column in enumerate(wanted)}
 
 
+def _array(values: Any) -> NDArray[Any]:
+    # NumPy would find one type for all cells of a list.
+    return np.asarray(values, dtype=object if isinstance(values, list | tuple) else None)
+
+
 def _series(series: Any, name: str) -> NDArray[Any]:
+    """Cells of a column as numbers or objects, by the column's type alone."""
     dtype = series.dtype
     if dtype.is_numeric():
-        return np.asarray(series.cast(nw.Float64).to_numpy(), dtype=np.float64)
+        try:
+            return np.asarray(series.cast(nw.Float64).to_numpy(), dtype=np.float64)
+        # Arrow refuses to round an integer.
+        except Exception:
+            return numbers(_objects(series), name)
     if dtype == nw.Boolean or isinstance(dtype, nw.String | nw.Categorical | nw.Enum | nw.Object):
-        return np.asarray([*series.to_list(), None], dtype=object)[:-1]
-    if len(series) == 0 or series.is_null().all():
+        return _objects(series)
+    native = series.to_native()
+    if str(getattr(native, "dtype", getattr(native, "type", ""))).lower() in _NULL_TYPES:
         return np.full(len(series), np.nan)
     raise _wrong_type(name)
+
+
+def _ids(series: Any, name: str) -> NDArray[Any]:
+    """Ids of patients, never cast: a cast may make two patients one."""
+    if series.dtype.is_nested():
+        raise _wrong_type(name)
+    return np.asarray(series.to_numpy()) if series.dtype == nw.Float32 else _objects(series)
+
+
+def _objects(series: Any) -> NDArray[Any]:
+    return np.fromiter(series.to_list(), dtype=object, count=len(series))
 
 
 def _wrong_type(name: str) -> DataError:
@@ -287,7 +259,7 @@ def _labels(y: Any, name: str) -> NDArray[Any]:
     series = nw.from_native(y, pass_through=True, allow_series=True)
     if isinstance(series, nw.Series):
         return _series(series, name)
-    array = np.asarray(y)
+    array = _array(y)
     if array.dtype.names is not None or array.ndim == 0 or array.dtype.kind in "cMm":
         raise DataError(f"data, column '{name}': y does not hold labels; pass one label per row")
     if array.ndim == 2 and array.shape[1] == 1:
