@@ -1,4 +1,8 @@
-"""Between the caller's containers and the tables that models read."""
+"""Between the caller's containers and the tables that models read.
+
+Rows given back have the caller's kind of container and the schema's types: the caller's own may depend on
+one patient, as where one missing label makes all labels floats.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +29,7 @@ def like_x(table: Table, schema: Schema, x: Any) -> Any:
     columns = columns_of(table, schema, flags=False)
     names = [column.name for column in schema.features]
     if not is_frame(x):
-        found = to_array({name: columns[name] for name in names})
-        dtype = np.asarray(x).dtype
-        return found.astype(dtype) if dtype.kind == "f" and found.dtype.kind == "f" else found
+        return to_array({name: columns[name] for name in names})
     order = [name for name in _frame_names(x) if name in names]
     return to_frame({name: columns[name] for name in order}, x)
 
@@ -44,15 +46,12 @@ def like_y(table: Table, schema: Schema, x: Any, y: Any) -> Any:
     series = nw.from_native(y, pass_through=True, allow_series=True)
     values = next(iter(columns.values()))
     if isinstance(series, nw.Series):
-        backend = nw.get_native_namespace(y)
-        plain = _labels_like(values, outcomes[0], np.asarray(y))
-        found = nw.new_series("y", plain.tolist(), backend=backend).to_native()
+        found = nw.new_series("y", values.tolist(), backend=nw.get_native_namespace(y)).to_native()
         return found.rename(series.name) if hasattr(found, "rename") else found
-    array = np.asarray(y)
-    if array.dtype.names is not None:
-        return _records_like(outcome, columns, schema, array.dtype)
-    labels = _labels_like(values, outcomes[0], array)
-    return labels.tolist() if isinstance(y, list) else labels
+    if isinstance(y, list | tuple):
+        return values.tolist()
+    dtype = np.asarray(y).dtype
+    return values if dtype.names is None else _records_like(outcome, dtype.names, dtype, schema)
 
 
 def patients_table(decoder: Decoder, encoded: Encoded, schema: Schema) -> Table:
@@ -109,25 +108,13 @@ def _outcome_of_x(columns: dict[str, NDArray[Any]], x: Any) -> Any:
     return frame[next(iter(columns))].to_native() if len(columns) == 1 else frame.to_native()
 
 
-def _labels_like(values: NDArray[Any], target: Column, y: NDArray[Any]) -> NDArray[Any]:
-    """Labels of the type of `y`: the schema's texts where it holds texts."""
-    if y.dtype.kind in "biuf" and values.dtype.kind in "iuf":
-        return values.astype(y.dtype)
-    is_text = y.dtype.kind in "US" or (len(y) and isinstance(y.flat[0], str))
-    if is_text and values.dtype != object:
-        texts = {float(text): text for text in target.categories}
-        values = np.asarray([texts[float(value)] for value in values], dtype=object)
-    return values.astype(str) if y.dtype.kind == "U" else values
-
-
 def _records_like(
-    outcome: Floats, columns: dict[str, NDArray[Any]], schema: Schema, dtype: np.dtype[Any]
+    outcome: Floats, names: tuple[str, ...], dtype: np.dtype[Any], schema: Schema
 ) -> NDArray[Any]:
-    event = schema.outcomes[1]
-    records = np.empty(len(outcome), dtype=dtype)
-    truths = [name for name in dtype.names or () if dtype[name].kind == "b"]
-    event_field = truths[0] if truths else event.name
-    time_field = next(name for name in dtype.names or () if name != event_field)
-    records[time_field] = outcome[:, 0]
-    records[event_field] = outcome[:, 1] == 1.0 if truths else columns[event.name]
+    """Make records (event: bool, time: float) under the caller's names of both fields, in their order."""
+    truths = [name for name in names if dtype[name].kind == "b"]
+    event = truths[0] if truths else schema.outcomes[1].name
+    records = np.empty(len(outcome), [(name, np.bool_ if name == event else np.float64) for name in names])
+    for name in names:
+        records[name] = outcome[:, 1] == 1.0 if name == event else outcome[:, 0]
     return records
