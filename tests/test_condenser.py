@@ -388,6 +388,13 @@ def test_the_manifest_does_not_vouch_for_a_python_model_on_patients() -> None:
     assert not says(_condenser(learner="tree", mode="direct").fit(patients(60)).release_)
 
 
+@pytest.mark.filterwarnings("error")
+def test_losses_that_overflow_warn_of_nobody() -> None:
+    losses = np.array([[np.inf, np.inf, 1.0, 0.5], [1e308, -1e308, 2.0, 1.0]])
+    found = phases._differences(losses, np.array([False, True]))
+    assert np.isnan(found[0, 0]) and np.isinf(found[1, 0]) and not found[:, 1].any()
+
+
 def test_smooth_learners_are_released_from_the_private_phase() -> None:
     release = _condenser(learner="logistic").fit(patients(60)).release_
     np.testing.assert_array_equal(release.rows.latents, release.teacher.latents)
