@@ -81,9 +81,8 @@ proptest! {
         // Nearest: all positive entries are shifted alike, and the others by no more.
         let shift = |i: usize| counts[i] - projected[i];
         let common = (0..counts.len()).filter(|&i| projected[i] > 0.0).map(shift).fold(f64::NAN, f64::max);
-        for i in 0..counts.len() {
-            let same = (shift(i) - common).abs() < 1e-6;
-            let holds = if projected[i] > 0.0 { same } else { shift(i) <= common + 1e-6 };
+        for (i, &p) in projected.iter().enumerate() {
+            let holds = if p > 0.0 { (shift(i) - common).abs() < 1e-6 } else { shift(i) <= common + 1e-6 };
             prop_assert!(holds);
         }
     }
