@@ -89,11 +89,11 @@ class Cox(Native):
 
     Parameters
     ----------
-    penalizer : float, default=0.1
+    penalizer : float, default=0.01
         Strength of the ridge, as in lifelines' `CoxPHFitter`.
     """
 
-    penalizer: float = 0.1
+    penalizer: float = 0.01
 
     def __post_init__(self) -> None:
         self._need_number("penalizer", above=False)

@@ -142,7 +142,7 @@ def default_recipe(
     recipe = Recipe(
         private=private,
         directions=32,
-        marginal_share=0.15,
+        marginal_share=0.12 if survival else 0.15,
         teacher_rows=200,
         public=public,
         public_directions=32 if native else 4,
