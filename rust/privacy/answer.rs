@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Units summed by one task; fixed, so that the work does not depend on the number of threads.
-const UNITS_PER_TASK: usize = 2048;
+const UNITS_PER_TASK: usize = 256;
 
 /// The question of a round.
 pub struct Round<'a> {
