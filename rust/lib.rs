@@ -1,8 +1,8 @@
 //! zodc: differentially private condensation of clinical cohorts by zeroth-order optimisation.
 //!
 //! Data flow one way: [`schema`] → [`marginals`] → [`privacy`] → [`learner`] → [`zeroth_order`] →
-//! [`condense`] → Python. Patients' rows live in [`privacy`] alone; everything else sees only what left
-//! it through clip → integer lattice → exact integer sum → exactly sampled noise.
+//! [`condense`] → Python. Once taken in, patients' rows live in [`privacy`] alone; what leaves it went through
+//! clip → integer lattice → exact integer sum → exactly sampled noise.
 
 #![cfg_attr(not(feature = "python"), forbid(unsafe_code))] // PyO3's macros write unsafe blocks
 

@@ -104,7 +104,8 @@ def test_toml_faults_name_the_line() -> None:
     lower=st.integers(-1000000, 1000000),
     width=st.sampled_from([0.001, 0.5, 1.0, 7.25, 1e6]),
     categories=st.lists(st.text(max_size=8), min_size=2, max_size=6, unique=True),
-    unit=st.none() | st.text(max_size=10),
+    # A draft's gap is refused by name, and hypothesis finds that word in the source.
+    unit=st.none() | st.text(max_size=10).filter(lambda text: text != "FILL IN"),
 )
 @settings(max_examples=60, deadline=None)
 def test_toml_and_json_round_trips(
@@ -151,3 +152,16 @@ def test_a_draft_copies_no_value_and_must_be_completed(library) -> None:
     filled = filled.replace('unit = "FILL IN"', 'unit = "years"').replace('["FILL IN"]', '["f", "m"]')
     filled += 'role = "target"\n'
     assert Schema.from_toml(filled).task == "classification"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"kind": "ordinal", "lower": 0, "upper": 1e20}, "more than 1000 levels"),
+        ({"kind": "continuous", "lower": -8e307, "upper": 8e307}, "not a finite number below 1e100"),
+        ({"kind": "continuous", "lower": 1.0, "upper": 1.0000000000000002}, "too close to tell apart"),
+    ],
+)
+def test_extreme_bounds_are_refused_before_a_budget_is_spent(options, problem):
+    with pytest.raises(SchemaError, match=problem):
+        Schema([Column(name="x", **options), Column(name="y", kind="binary", role="target")])

@@ -2,8 +2,10 @@
 //!
 //! [`histogram`] answers with noisy counts, [`answer`] with the noisy sum of a round; both end in
 //! [`mechanism`]. A reviewer of the guarantee reads this folder: [`plan`] fixes and charges the noise
-//! before data are read, [`cohort`] lets through only what was planned, [`scoring`] is all the
-//! arithmetic on patients' values, [`noise`] draws exactly, [`accountant`] says what it costs.
+//! before data are read, [`cohort`] lets through only what was planned, [`scoring`] is the
+//! arithmetic of native models on patients' values, [`noise`] draws exactly, [`accountant`] says what it
+//! costs. Before it, Python reads cells into numbers and numbers the patients, which fixes the units;
+//! docs/privacy.md lists those files, and those by which a Python model scores patients in direct mode.
 
 pub mod accountant;
 pub mod answer;

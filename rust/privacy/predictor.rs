@@ -1,7 +1,8 @@
 //! Fitted models as plain public numbers.
 //!
 //! A model trained on synthetic rows enters the private half as one of these records, so that no
-//! foreign code ever runs on patients' rows: the private half does the scoring itself.
+//! learner's code runs on patients' rows: the private half does the scoring itself. (In direct mode a
+//! Python model scores them outside, and hands over loss differences.)
 
 /// Cut points of the piecewise-constant baseline hazard: public, ascending, from 0 to the upper
 /// bound of the time column (`n_intervals + 1` numbers, in the time column's unit).

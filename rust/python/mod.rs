@@ -64,7 +64,9 @@ fn matrix(py: Python<'_>, values: Vec<f64>, n_columns: usize) -> PyResult<Py<PyA
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> PyResult<MutexGuard<'_, T>> {
-    mutex.try_lock().map_err(|_| PyRuntimeError::new_err("another thread is using this object"))
+    mutex.try_lock().map_err(|_| {
+        PyRuntimeError::new_err("another thread is using this object, or a fault ended its last use")
+    })
 }
 
 /// Runs `work` on a second thread with the interpreter released; reports its progress and looks for
