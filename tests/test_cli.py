@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from zodc import cli, phases
+from zodc import cli, cli_common, cli_run, phases
 
 # Stands in a patient's cell; no output may hold it.
 SECRET = "Ann-Example-1234567"
@@ -501,7 +501,7 @@ def test_the_paid_phase_is_saved_when_the_free_one_ends_early(here, monkeypatch,
 
 def test_a_release_that_cannot_be_saved_there_is_saved_elsewhere(here, monkeypatch, tmp_path_factory):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("elsewhere")))
-    monkeypatch.setattr(cli.Release, "save", refuse_once(cli.Release.save, Path("release")))
+    monkeypatch.setattr(cli_run.Release, "save", refuse_once(cli_run.Release.save, Path("release")))
     result = condense()
     check_fault(result, 1, "No space left", "paid for and saved in")
     place = result.stderr.split("saved in '")[1].split("'")[0]
@@ -523,7 +523,7 @@ def test_texts_of_others_are_withheld(kind):
     try:
         raise kind(SECRET)
     except kind as error:
-        fault = cli._as_fault(error)
+        fault = cli_common.as_fault(error)
     assert SECRET not in fault.message and kind.__name__ in fault.message
 
 
@@ -531,7 +531,7 @@ def test_unexpected_fault_withholds_its_text():
     try:
         raise RuntimeError(SECRET)
     except RuntimeError as error:
-        fault = cli._as_fault(error)
+        fault = cli_common.as_fault(error)
     assert fault.exit_code == 1
     assert SECRET not in fault.message
     assert "RuntimeError in test_cli.py" in fault.message

@@ -31,6 +31,10 @@ MODULES = (
     "metrics",
     "evaluate",
     "demo",
+    "cli_common",
+    "cli_schema",
+    "cli_run",
+    "cli_check",
     "cli",
     "__main__",
 )

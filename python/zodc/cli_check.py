@@ -1,0 +1,40 @@
+"""Commands that judge a release: evaluate, verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from zodc import frames
+from zodc.cli_common import BUDGET, DISAGREEMENT, FILE, FOLDER, Fault, seed_option
+from zodc.evaluate import evaluate as evaluate_release
+from zodc.release import Release
+from zodc.verify import verify as verify_release
+
+__all__ = ["evaluate", "verify"]
+
+
+@click.command(short_help="Test models of a release on held-out real rows.")
+@click.argument("release", type=FOLDER)
+@click.option("--holdout", type=FILE, required=True, help="Real rows that were not condensed.")
+@click.option("--bootstrap", default=200, show_default=True, help="Replicates for the intervals.")
+@seed_option
+def evaluate(release: Path, holdout: Path, bootstrap: int, seed: int | None) -> None:
+    """Train on RELEASE, test on held-out real rows. The figures are themselves not private."""
+    loaded = Release.load(release)
+    rows = frames.read_table(holdout, loaded.schema)
+    found = evaluate_release(loaded, rows, n_bootstrap=bootstrap, random_state=seed)
+    Console().print(found)
+
+
+@click.command(short_help="Recompute the budget of a release, check its files.")
+@click.argument("release", type=FOLDER)
+def verify(release: Path) -> None:
+    """Recompute the budget of RELEASE from its manifest alone, and check its files."""
+    found = verify_release(release)
+    click.echo(str(found))
+    if not found.ok:
+        only_files = all(fault.startswith("file ") for fault in found.faults)
+        raise Fault(f"not verified: {'; '.join(found.faults)}", DISAGREEMENT if only_files else BUDGET)

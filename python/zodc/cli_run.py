@@ -1,0 +1,172 @@
+"""Commands that make rows: plan, condense, recondense, demo."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+
+from zodc import frames
+from zodc.cli_common import FILE, FOLDER, INTERRUPTED, Fault, as_fault, options_of, progress_bar, seed_option
+from zodc.condenser import Condenser
+from zodc.demo import run_demo
+from zodc.folder import MANIFEST
+from zodc.release import Release
+from zodc.schema import Schema
+
+__all__ = ["condense", "demo", "plan", "recondense"]
+
+Learner = str | dict[str, float]
+
+
+def _read_learners(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> Learner:
+    """Read names, each with a weight after a sign of equality if it has one."""
+    weights: dict[str, float] = {}
+    for text in given:
+        name, sign, weight = text.partition("=")
+        if name in weights:
+            raise click.BadParameter(f"{name!r} is named twice", ctx, param)
+        try:
+            weights[name] = float(weight) if sign else 1.0
+        except ValueError:
+            raise click.BadParameter(f"the weight of {name!r} is not a number", ctx, param) from None
+    return given[0] if given == tuple(weights) and len(given) == 1 else weights
+
+
+_learner_option = click.option(
+    "--learner",
+    metavar="NAME[=WEIGHT]",
+    callback=_read_learners,
+    multiple=True,
+    required=True,
+    help="tree, logistic or cox; several mix, with weights if given.",
+)
+_rows_option = click.option("--rows", default=200, show_default=True, help="Synthetic rows to release.")
+_out_options = options_of(
+    click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write."),
+    click.option("--overwrite", is_flag=True, help="Replace the folder if it is there."),
+)
+_recipe_options = options_of(
+    _learner_option,
+    click.option("--epsilon", type=float, required=True, help="Budget ε; no default on purpose."),
+    click.option("--delta", type=float, required=True, help="Budget δ; no default on purpose."),
+    _rows_option,
+    click.option(
+        "--mode",
+        type=click.Choice(["two_phase", "direct"]),
+        default="two_phase",
+        show_default=True,
+        help="Budget to a smooth teacher, or to the learner itself.",
+    ),
+    click.option("--rounds", type=int, help="Private rounds T."),
+    click.option("--directions", type=int, help="Directions K of a round."),
+    click.option("--sampling-rate", type=float, help="Share of the patients asked in a round."),
+    click.option(
+        "--expected-patients", type=int, help="Your public guess of their number, never the file's."
+    ),
+)
+
+
+def _condenser(schema: Schema, *, learner: Learner, rows: int, **options: Any) -> Condenser:
+    return Condenser(schema=schema, learner=learner, n_rows=rows, **options)
+
+
+def _check_out(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that could not be written, before any budget is spent."""
+    if out.exists() and not overwrite:
+        raise click.BadParameter(f"'{out}' exists; name another, or pass --overwrite", param_hint="'--out'")
+    if out.exists() and not (out / MANIFEST).is_file():
+        message = f"'{out}' is not a release and is left alone; name another folder"
+        raise click.BadParameter(message, param_hint="'--out'")
+    parent = next(place for place in out.absolute().parents if place.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=parent):
+            pass
+    except OSError:
+        message = f"'{parent}' cannot be written to; name another folder"
+        raise click.BadParameter(message, param_hint="'--out'") from None
+
+
+def _save(release: Release, out: Path, overwrite: bool) -> None:
+    release.save(out, overwrite=overwrite)
+    plan = release.plan
+    click.echo(f"{out}: {len(release.rows)} synthetic rows, epsilon {plan.epsilon:g}, delta {plan.delta:g}")
+
+
+def _rescue(error: BaseException, release: Release, out: Path, overwrite: bool, then: str) -> NoReturn:
+    """Save what has been paid for, elsewhere if need be, and tell where it is."""
+    is_interrupt = isinstance(error, KeyboardInterrupt)
+    cause = "interrupted" if is_interrupt else as_fault(error).message
+    try:
+        release.save(out, overwrite=overwrite)
+    except Exception:
+        out = Path(tempfile.mkdtemp(prefix="zodc-")) / "release"
+        release.save(out)
+    message = f"{cause}; the private phase is paid for and saved in '{out}'; {then}"
+    raise Fault(message, INTERRUPTED if is_interrupt else 1) from None
+
+
+@click.command(short_help="Show what would be spent, and on what.")
+@click.argument("schema", type=FILE)
+@_recipe_options
+def plan(schema: Path, **options: Any) -> None:
+    """Show what would be spent, and on what. Reads no data."""
+    click.echo(str(_condenser(Schema.load(schema), **options).plan()))
+
+
+@click.command(short_help="Condense a cohort and write a release folder.")
+@click.argument("file", type=FILE)
+@click.option("--schema", type=FILE, required=True, help="The public schema (TOML).")
+@_recipe_options
+@_out_options
+@seed_option
+def condense(file: Path, schema: Path, out: Path, overwrite: bool, seed: int | None, **options: Any) -> None:
+    """Condense the cohort in FILE (CSV or Parquet) and write a release folder."""
+    _check_out(out, overwrite)
+    public = Schema.load(schema)
+    condenser = _condenser(public, random_state=seed, **options)
+    condenser.plan()
+    cohort = frames.read_table(file, public)
+    try:
+        with progress_bar() as progress:
+            condenser.fit(cohort, progress=progress)
+    except (Exception, KeyboardInterrupt) as error:
+        if not hasattr(condenser, "release_"):
+            raise
+        _rescue(error, condenser.release_, out, overwrite, "finish with zodc recondense")
+    try:
+        _save(condenser.release_, out, overwrite)
+    except (Exception, KeyboardInterrupt) as error:
+        _rescue(error, condenser.release_, out, overwrite, "it is whole")
+
+
+@click.command(short_help="Make rows for another learner, free of charge.")
+@click.argument("release", type=FOLDER)
+@_learner_option
+@_rows_option
+@_out_options
+@seed_option
+def recondense(
+    release: Path,
+    learner: Learner,
+    rows: int,
+    out: Path,
+    overwrite: bool,
+    seed: int | None,
+) -> None:
+    """Make new rows for another learner from RELEASE alone, free of charge."""
+    _check_out(out, overwrite)
+    with progress_bar() as progress:
+        found = Release.load(release).recondense(learner, n_rows=rows, random_state=seed, progress=progress)
+    _save(found, out, overwrite)
+
+
+@click.command(short_help="Condense two real cohorts and print one table.")
+def demo() -> None:
+    """Condense two real cohorts that ship with scikit-learn and lifelines; print one table."""
+    with progress_bar() as progress:
+        table = run_demo(progress=progress)
+    Console().print(table)
