@@ -15,6 +15,7 @@ from importlib.metadata import version
 from zodc._zodc import BudgetError, DataError, SchemaError
 from zodc.condenser import Condenser
 from zodc.learners import Cox, Logistic, Tree
+from zodc.ledger import Ledger, LedgerEntry, LedgerError
 from zodc.plan import Plan
 from zodc.recipe import Recipe
 from zodc.release import Release
@@ -27,6 +28,9 @@ __all__ = [
     "Condenser",
     "Cox",
     "DataError",
+    "Ledger",
+    "LedgerEntry",
+    "LedgerError",
     "Logistic",
     "Plan",
     "Recipe",

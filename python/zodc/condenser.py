@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from zodc import learners, phases
 from zodc._zodc import Cohort, DataError, Decoder, Rows, SchemaError
 from zodc.containers import like_x, like_y, patients_table, probe_tables
 from zodc.frames import Encoded, encode, is_frame
+from zodc.ledger import Ledger, open_ledger
 from zodc.options import OptionError, count, public_seed
 from zodc.plan import Plan, make_plan
 from zodc.recipe import Recipe, default_recipe
@@ -28,7 +30,7 @@ Mode = Literal["two_phase", "direct"]
 class Condenser(BaseEstimator):  # type: ignore[misc]
     """Condense a cohort into a few synthetic rows under (ε, δ) differential privacy.
 
-    Every `fit` spends the whole budget anew: releases from the same patients add up.
+    Every `fit` spends the whole budget anew: releases from the same patients add up. A `ledger` keeps count.
 
     Parameters
     ----------
@@ -55,6 +57,9 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         A public guess, never the file's count.
     recipe : Recipe, optional
         All public settings at once; takes the place of the defaults.
+    ledger : Ledger or path, optional
+        Holds the cohort's total budget. Every `fit` is charged to it before any row is asked; clones share
+        it.
     random_state : None, int or NumPy generator
         Fixes the public randomness. The noise comes from the operating system and has no seed.
     n_jobs : int, optional
@@ -118,6 +123,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         sampling_rate: float | None = None,
         expected_patients: int | None = None,
         recipe: Recipe | None = None,
+        ledger: Ledger | str | Path | None = None,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: bool = False,
@@ -134,6 +140,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         self.sampling_rate = sampling_rate
         self.expected_patients = expected_patients
         self.recipe = recipe
+        self.ledger = ledger
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -160,7 +167,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         return self._settings()[2]
 
     def fit(self, X: Any, y: Any = None, *, progress: phases.Progress | None = None) -> Self:
-        """Condense a cohort. Every call spends the budget anew.
+        """Condense a cohort. Every call spends the budget anew, and is charged to the ledger if there is one.
 
         When the free public phase fails or is interrupted, `release_` holds the rows of the private phase,
         which is paid for: finish with `release_.recondense`.
@@ -191,10 +198,11 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         objective, recipe, plan = self._settings()
         seed = public_seed(self.random_state)
         n_rows = count("n_rows", self.n_rows)
+        ledger = open_ledger(self.ledger)
         self._try_models(objective, recipe, seed)
         cohort = encode(X, y, self.schema)
         self._remember_input(X)
-        self._condense(cohort, objective, recipe, plan, n_rows, seed, progress or self._reporter())
+        self._condense(cohort, objective, recipe, plan, n_rows, seed, ledger, progress or self._reporter())
         return self
 
     def fit_resample(self, X: Any, y: Any = None, **fit_options: Any) -> tuple[Any, Any]:
@@ -270,11 +278,14 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         plan: Plan,
         n_rows: int,
         seed: int,
+        ledger: Ledger | None,
         progress: phases.Progress | None,
     ) -> None:
         arrays = (encoded.cells, encoded.outcome, encoded.event, encoded.patient)
         if not len(encoded.cells):
             raise DataError("data: no row has a patient_id; fill in the column, or give it another role")
+        # From here on nothing is refunded.
+        receipt = None if ledger is None else ledger.receipt(ledger.charge(plan))
         cohort = Cohort(self.schema.to_json(), plan.json, *arrays, self._test_noise_seed)
         marginals = cohort.marginals()
         decoder = Decoder(self.schema.to_json(), marginals, recipe.hazard_intervals)
@@ -296,6 +307,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             recipe=recipe,
             seed=seed,
             private=cohort.is_private,
+            ledger=receipt,
             created=today(),
             versions=versions(),
         )

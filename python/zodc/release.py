@@ -69,6 +69,8 @@ class Release:
         UTC date.
     versions : dict
         Of zodc, Python and NumPy.
+    ledger : dict or None
+        The cohort's ledger after the charge: cohort, total budget and what is spent of it, entry, its hash.
     """
 
     schema: Schema
@@ -84,6 +86,7 @@ class Release:
     private: bool
     created: str
     versions: dict[str, str] = field(repr=False)
+    ledger: dict[str, Any] | None = field(default=None, repr=False)
 
     @property
     def decoder(self) -> Decoder:
@@ -178,6 +181,7 @@ class Release:
                 "marginals": plan["marginals"],
             },
             "events": plan["charges"],
+            "ledger": self.ledger,
             "not_covered": [*_NOT_COVERED, _ROW_BY_ROW] if asks_python else list(_NOT_COVERED),
             "mode": self.mode,
             "learner": self.learner,
@@ -214,6 +218,7 @@ class Release:
             private=manifest["private"],
             created=manifest["created"],
             versions=manifest["versions"],
+            ledger=manifest.get("ledger"),
         )
 
     def recondense(
