@@ -36,7 +36,7 @@ fn assert_just_above(got: f64, exact: f64, relative: f64, dust: f64, what: &str)
 }
 
 #[test]
-fn rdp_gives_the_twenty_reference_values() {
+fn check_17_rdp_gives_the_twenty_reference_values() {
     let table = include_str!("reference/accountant_values.csv");
     let mut rows = 0;
     for line in table.lines().skip(1) {
@@ -143,7 +143,7 @@ fn subsampling_is_never_worse_than_full_participation() {
 }
 
 #[test]
-fn the_corners_of_the_range() {
+fn check_18_the_corners_of_the_range() {
     assert_eq!(epsilon(&[], 1e-6), 0.0);
     assert_eq!(epsilon(&[gaussian(1.0, 0), gaussian(0.0, 0)], 1e-6), 0.0);
     assert_eq!(epsilon(&[poisson(0.0, 0.0, 5)], 1e-6), 0.0);
@@ -168,7 +168,7 @@ fn refused_option<T: std::fmt::Debug>(result: Result<T, Error>) -> &'static str 
 }
 
 #[test]
-fn options_out_of_range_are_named() {
+fn check_25_options_out_of_range_are_named() {
     for delta in [0.0, 1.0, -0.5, 2.0, f64::NAN, f64::INFINITY] {
         assert_eq!(refused_option(accountant::epsilon(&[], delta)), "delta");
         assert_eq!(refused_option(rdp::epsilon(&[], delta)), "delta");
@@ -234,7 +234,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn cost_is_monotone(
+    fn check_18_cost_is_monotone(
         log_rate in -4.0..0.0_f64, log_noise in -1.3..2.0_f64, count in 1..50_000_u64, log_delta in -12.0..-0.5_f64, more in 1.0..3.0_f64,
     ) {
         let (rate, noise, delta) = (10_f64.powf(log_rate), 10_f64.powf(log_noise), 10_f64.powf(log_delta));
@@ -258,7 +258,7 @@ proptest! {
     }
 
     #[test]
-    fn calibration_never_overshoots(
+    fn check_19_calibration_never_overshoots(
         log_target in -1.5..1.5_f64, log_delta in -10.0..-2.0_f64, log_rate in -3.0..0.0_f64, count in 1..2_000_u64,
     ) {
         let (target, delta, rate) = (10_f64.powf(log_target), 10_f64.powf(log_delta), 10_f64.powf(log_rate));

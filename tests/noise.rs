@@ -27,7 +27,7 @@ fn assert_chi_square(observed: &[f64], expected: &[f64], what: &str) {
 }
 
 #[test]
-fn small_scales_have_the_exact_cell_probabilities() {
+fn check_01_small_scales_have_the_exact_cell_probabilities() {
     for scale in [1_u64, 2, 7] {
         let sample = draws(scale, 100 + scale);
         let s = scale as f64;
@@ -50,7 +50,7 @@ fn small_scales_have_the_exact_cell_probabilities() {
 }
 
 #[test]
-fn large_scales_pass_kolmogorov_and_smirnov() {
+fn check_01_large_scales_pass_kolmogorov_and_smirnov() {
     // Dvoretzky, Kiefer, Wolfowitz and Massart: valid for discrete distributions too.
     let limit = ((2.0_f64 / 1e-6).ln() / (2.0 * DRAWS as f64)).sqrt();
     for scale in [1000_u64, 1 << 30, 1 << 40, MOST_SCALE] {
@@ -69,7 +69,7 @@ fn large_scales_pass_kolmogorov_and_smirnov() {
 }
 
 #[test]
-fn the_far_tails_have_their_weight() {
+fn check_01_the_far_tails_have_their_weight() {
     let sample = draws(1 << 30, 77);
     for threshold in [1.0, 2.0, 3.0, 4.0] {
         let p = 2.0 * normal_cdf(-threshold);
@@ -84,7 +84,7 @@ fn the_far_tails_have_their_weight() {
 }
 
 #[test]
-fn low_bits_are_uniform_whatever_the_magnitude() {
+fn check_03_low_bits_are_uniform_whatever_the_magnitude() {
     for (near_zero, seed) in [(true, 31), (false, 32)] {
         let chosen: Vec<i64> =
             draws(1 << 40, seed).into_iter().filter(|x| (x.unsigned_abs() < 1 << 39) == near_zero).collect();
@@ -97,7 +97,7 @@ fn low_bits_are_uniform_whatever_the_magnitude() {
 }
 
 #[test]
-fn moments_sign_and_independence() {
+fn check_01_moments_sign_and_independence() {
     for scale in [1_u64, 7, 1 << 30] {
         let s = scale as f64;
         let sample: Vec<f64> = draws(scale, 500 + scale).into_iter().map(|x| x as f64 / s).collect();
@@ -124,7 +124,7 @@ fn moments_sign_and_independence() {
 }
 
 #[test]
-fn a_scale_out_of_range_is_refused() {
+fn check_01_a_scale_out_of_range_is_refused() {
     for scale in [0, MOST_SCALE + 1, u64::MAX] {
         let refusal = rounded_normal(scale, &mut NoiseSource::OperatingSystem).unwrap_err();
         assert!(matches!(refusal, Error::Option { option: "scale", .. }), "{refusal}");
@@ -144,7 +144,7 @@ fn the_operating_system_is_private_and_never_repeats() {
 }
 
 #[test]
-fn a_seeded_source_repeats_itself_and_says_so() {
+fn check_15_a_seeded_source_repeats_itself_and_says_so() {
     assert!(!NoiseSource::seeded_for_tests(1).is_private());
     assert_eq!(draws(1000, 5)[..100], draws(1000, 5)[..100]);
     assert_ne!(draws(1000, 5)[..100], draws(1000, 6)[..100]);

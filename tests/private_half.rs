@@ -4,8 +4,11 @@ mod support;
 
 use _zodc::Error;
 use _zodc::marginals::codec::Codec;
+use _zodc::privacy::accountant;
 use _zodc::privacy::answer::Round;
 use _zodc::privacy::cohort::{PrivateCohort, RawOutcome};
+use _zodc::privacy::event::Event;
+use _zodc::privacy::mechanism::RADIUS;
 use _zodc::privacy::noise::NoiseSource;
 use _zodc::privacy::plan::Plan;
 use _zodc::privacy::predictor::{Linear, Predictor};
@@ -70,7 +73,7 @@ fn an_answer_is_the_clipped_sum_of_a_naive_twin() {
 
 /// Noise is drawn after the sum, from the same seed: equal answers mean equal sums.
 #[test]
-fn bits_do_not_depend_on_threads_or_row_order() {
+fn check_04_bits_do_not_depend_on_threads_or_row_order() {
     let (cells, y) = patients(5000, 3);
     let run = |threads: usize, reverse: bool| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -97,7 +100,7 @@ fn bits_do_not_depend_on_threads_or_row_order() {
 /// A cohort of `n` patients who each have their row three times is, with the clip binding on the
 /// patient, worth the same as one row each whose loss is three times as large.
 #[test]
-fn rows_of_a_patient_are_one_unit() {
+fn check_23_rows_of_a_patient_are_one_unit() {
     let text = with_patient_id(CLASSIFICATION);
     let (cells, y) = patients(200, 7);
     let three = |values: &[f64], width: usize| -> Vec<f64> {
@@ -123,7 +126,7 @@ fn rows_of_a_patient_are_one_unit() {
 }
 
 #[test]
-fn hostile_cells_change_nothing_but_their_own_patient() {
+fn check_06_hostile_cells_change_nothing_but_their_own_patient() {
     let (cells, y) = patients(300, 1);
     let hostile = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e308, -1e308, 5e-324, -0.0, -7.0];
     for bad in hostile {
@@ -143,7 +146,7 @@ fn hostile_cells_change_nothing_but_their_own_patient() {
 }
 
 #[test]
-fn a_plan_with_less_noise_than_it_charges_is_refused() {
+fn check_21_a_plan_with_less_noise_than_it_charges_is_refused() {
     let (cells, y) = patients(50, 1);
     let honest = schema(CLASSIFICATION);
     let refused = |plan: Plan| {
@@ -159,8 +162,85 @@ fn a_plan_with_less_noise_than_it_charges_is_refused() {
     let mut quiet = plan.clone();
     quiet.marginals[1].noise_scale = 1;
     assert!(refused(quiet));
+    assert!(refused(Plan { round_sensitivity: 1, ..plan.clone() }));
+    let mut cheap = plan.clone();
+    cheap.spent.epsilon /= 2.0;
+    assert!(refused(cheap));
     let other = Plan::new(&schema(support::SURVIVAL), &options(1.0)).unwrap();
     assert!(refused(other));
+}
+
+/// A sample is drawn at multiples of 2^-32, so a plan that charges another rate lies.
+#[test]
+fn check_21_a_plan_that_charges_a_rate_no_sample_has_is_refused() {
+    let (cells, y) = patients(50, 1);
+    let schema = schema(CLASSIFICATION);
+    let half = _zodc::privacy::plan::PlanOptions { sampling_rate: Some(0.5), ..options(1.0) };
+    let honest = Plan::new(&schema, &half).unwrap();
+    let with_rate = |rate: f64| {
+        let mut plan = Plan { sampling_rate: rate, ..honest.clone() };
+        let last = plan.charges.len() - 1;
+        let noise_multiplier = plan.charges[last].event.noise_multiplier();
+        plan.charges[last].event = Event::PoissonGaussian { sampling_rate: rate, noise_multiplier };
+        plan.spent = accountant::epsilon(&plan.charges, plan.delta).unwrap();
+        plan
+    };
+    let accepted = |plan: Plan| {
+        let source = NoiseSource::seeded_for_tests(1);
+        PrivateCohort::new(&schema, &cells, RawOutcome::Classes(&y), None, plan, source).is_ok()
+    };
+    assert!(accepted(with_rate(0.5)) && accepted(with_rate(0.25)) && accepted(with_rate(2_f64.powi(-32))));
+    for rate in [0.0, 1e-300, 1e-11, 0.1, 0.5_f64.next_down()] {
+        assert!(!accepted(with_rate(rate)), "{rate}");
+    }
+}
+
+/// What is asked of the patients is one Gaussian question a round, whatever the number of directions.
+#[test]
+fn check_09_directions_are_clipped_jointly_and_cost_nothing_more() {
+    let schema = schema(CLASSIFICATION);
+    let charges = |directions, rounds| {
+        let options = _zodc::privacy::plan::PlanOptions { directions, rounds, ..options(1.0) };
+        Plan::new(&schema, &options).unwrap()
+    };
+    let (one, many) = (charges(1, 4), charges(4096, 4));
+    assert_eq!((&one.charges, one.round_noise_scale), (&many.charges, many.round_noise_scale));
+    assert!(charges(1, 16).round_noise_scale > one.round_noise_scale);
+    let (cells, y) = patients(2, 1);
+    let options = _zodc::privacy::plan::PlanOptions { directions: 64, ..options(LITTLE_NOISE) };
+    let mut cohort = cohort(CLASSIFICATION, &cells, &y, &options, 5);
+    let all = cohort.answer_differences(&[[9.0; 64], [0.0; 64]].concat(), 1.0).unwrap();
+    let norm = all.iter().map(|a| a * a).sum::<f64>().sqrt();
+    assert!((norm - 1.0).abs() < 1e-3, "{norm}");
+}
+
+/// Released numbers are whole multiples of a public step, on D and on a neighbour alike.
+#[test]
+fn check_03_answers_lie_on_one_public_lattice() {
+    let (cells, y) = patients(40, 1);
+    let clip_norm = 0.37;
+    let step = clip_norm / RADIUS as f64;
+    let rounds = 400;
+    let options = _zodc::privacy::plan::PlanOptions { rounds, directions: 64, ..options(1.0) };
+    let mut low_bits = [[0.0; 16]; 2];
+    for (neighbour, counts) in low_bits.iter_mut().enumerate() {
+        let n = 40 - neighbour;
+        let mut cohort = cohort(CLASSIFICATION, &cells[..4 * n], &y[..n], &options, 5 + neighbour as u64);
+        let differences: Vec<f64> = (0..64 * n).map(|i| 1e-3 * (i as f64).sin()).collect();
+        for _ in 0..rounds {
+            for answer in cohort.answer_differences(&differences, clip_norm).unwrap() {
+                let steps = (answer / step).round();
+                assert_eq!(steps * step, answer);
+                counts[(steps as i64 & 15) as usize] += 1.0;
+            }
+        }
+    }
+    let expected = 64.0 * rounds as f64 / 16.0;
+    for counts in low_bits {
+        let statistic: f64 = counts.iter().map(|c| (c - expected).powi(2) / expected).sum();
+        // Chi-square of 15 degrees of freedom: false-alarm rate 1e-6.
+        assert!(statistic < 56.5, "{statistic}");
+    }
 }
 
 #[test]
@@ -200,7 +280,7 @@ fn more_directions_than_planned_are_refused() {
 
 /// Poisson sampling: with rate 1/2 the expected sum is half, and the spread that of the sample.
 #[test]
-fn the_poisson_sample_takes_each_patient_at_the_planned_rate() {
+fn check_21_the_poisson_sample_takes_each_patient_at_the_planned_rate() {
     let (cells, y) = patients(4000, 1);
     let half =
         _zodc::privacy::plan::PlanOptions { sampling_rate: Some(0.5), rounds: 200, ..options(LITTLE_NOISE) };
@@ -218,6 +298,6 @@ fn the_poisson_sample_takes_each_patient_at_the_planned_rate() {
 }
 
 #[test]
-fn rows_stay_behind_the_wall() {
+fn check_31_rows_stay_behind_the_wall() {
     trybuild::TestCases::new().compile_fail("tests/compile_fail/*.rs");
 }

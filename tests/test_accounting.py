@@ -25,7 +25,7 @@ def _sampled(rate: float, noise: float, count: int) -> dict:
     return {"event": event, "count": count, "what": "rounds"}
 
 
-def test_the_reference_table() -> None:
+def test_check_17_the_reference_table() -> None:
     with VALUES.open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 20
@@ -85,7 +85,7 @@ def test_poisson_sampling_agrees_with_renyi_and_is_never_below_pld(
     rate=st.sampled_from([None, 0.02, 0.3]),
 )
 @settings(max_examples=25, deadline=None)
-def test_plans_spend_what_they_may_and_no_more(target, log_delta, rounds, share, rate) -> None:
+def test_check_19_plans_spend_what_they_may_and_no_more(target, log_delta, rounds, share, rate) -> None:
     condenser = Condenser(
         CLASSES,
         learner="tree",

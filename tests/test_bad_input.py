@@ -35,7 +35,7 @@ def _frame() -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("schema", [None, "schema.toml", {"column": []}])
-def test_no_schema(schema) -> None:
+def test_check_26_no_schema_is_an_error(schema) -> None:
     with pytest.raises(SchemaError, match=r"'schema' option must be a zodc.Schema.*Schema.load"):
         _condenser(CLASSES, learner="tree").set_params(schema=schema).fit(_frame())
     with pytest.raises(TypeError, match="schema"):
@@ -83,13 +83,13 @@ def test_a_bound_reversed_or_infinite() -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "1", None, True])
-def test_epsilon(value) -> None:
+def test_check_25_epsilon(value) -> None:
     with pytest.raises(ValueError, match="'epsilon' option must be a finite number above 0"):
         _condenser(epsilon=value).fit(_frame())
 
 
 @pytest.mark.parametrize("value", [0, 1, 1.5, -1e-5, float("nan"), None])
-def test_delta(value) -> None:
+def test_check_25_delta(value) -> None:
     with pytest.raises(ValueError, match="'delta' option must be a finite number above 0 and below 1"):
         _condenser(delta=value).fit(_frame())
 
@@ -153,7 +153,7 @@ CELLS = {
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("column", ["age", "stage", "sex", "smokes", "died"])
 @pytest.mark.parametrize("whole", [False, True], ids=["one cell", "half of them"])
-def test_cells_of_patients_make_no_error_and_no_sound(
+def test_check_06_cells_of_patients_make_no_error_and_no_sound(
     cell: str, column: str, whole: bool, capsys, recwarn
 ) -> None:
     frame = patients(40)
@@ -190,7 +190,7 @@ def test_an_unreadable_cell_changes_no_pre_noise_bit_of_the_others() -> None:
 
 
 @pytest.mark.parametrize("learner", ["logistic", "tree"])
-def test_a_class_of_the_schema_that_nobody_has(learner: str) -> None:
+def test_check_27_a_class_of_the_schema_that_nobody_has(learner: str) -> None:
     """Works, whichever class: its absence is private."""
     for died in (0, 1):
         frame = _released(CLASSES, patients(60).assign(died=died), learner=learner)

@@ -192,7 +192,7 @@ def test_as_a_sampler_in_an_imblearn_pipeline() -> None:
     assert cross_val_score(pipeline, x, y, cv=2, scoring="roc_auc").min() > 0.7
 
 
-def test_public_randomness_is_fixed_by_random_state_and_noise_is_not() -> None:
+def test_check_14_random_state_fixes_public_randomness_and_never_the_noise() -> None:
     def latents(seed, noise=None):
         options = {"learner": "logistic", "n_rows": 20, "recipe": quick(), "random_state": seed, **BUDGET}
         if noise is None:
@@ -205,7 +205,7 @@ def test_public_randomness_is_fixed_by_random_state_and_noise_is_not() -> None:
     assert not np.array_equal(latents(1), latents(1))
 
 
-def test_seeded_noise_is_stamped_and_not_inherited(tmp_path) -> None:
+def test_check_15_seeded_noise_is_stamped_and_not_inherited(tmp_path) -> None:
     condenser = Condenser._with_test_noise(
         3, CLASSES, learner="logistic", n_rows=20, recipe=quick(), **BUDGET
     )
@@ -225,7 +225,7 @@ def test_constructor_only_stores_and_clones() -> None:
     assert nonsense.get_params(deep=False)["mode"] == "?"
 
 
-def test_a_fitted_condenser_holds_no_patient() -> None:
+def test_check_31_a_fitted_condenser_holds_no_patient() -> None:
     """What pickles, copies and prints is the release: none of the cells is in it."""
     frame = patients(80)
     frame["age"] = 18.123457 + np.arange(80) * 0.918273
@@ -278,7 +278,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         return np.full((len(X), len(self.classes_)), 1 / len(self.classes_))
 
 
-def test_direct_mode_refuses_models_that_couple_rows() -> None:
+def test_check_29_direct_mode_refuses_models_that_couple_rows() -> None:
     with pytest.raises(ValueError, match=r"'learner'.*each row by itself.*two_phase"):
         _condenser(learner=Coupled(), mode="direct").fit(patients(60))
     _condenser(learner=Coupled()).fit(patients(60))
@@ -313,7 +313,7 @@ class Fails(Probe):
         return super().predict_proba(X)
 
 
-def test_a_model_that_fails_on_patients_is_silent(recwarn, capsys) -> None:
+def test_check_30_a_model_that_fails_on_patients_is_silent(recwarn, capsys) -> None:
     _condenser(learner=Fails(), mode="direct", recipe=quick(rounds=1)).fit(patients(60))
     out, err = capsys.readouterr()
     assert not recwarn.list and "secret" not in out + err

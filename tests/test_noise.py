@@ -33,7 +33,7 @@ def _cohort(rounds: int, directions: int, n: int = 20, test_seed: int | None = N
     return cohort, plan.to_dict()["charges"][-1]["event"]["noise_multiplier"]
 
 
-def test_the_noise_is_normal_with_the_planned_scale() -> None:
+def test_check_01_the_noise_is_normal_with_the_planned_scale() -> None:
     """The clipped sum is exact, so what is left over is the noise, in units of the clip norm."""
     rounds, directions, clip = 60, 500, 2.0
     cohort, multiplier = _cohort(rounds, directions)
@@ -73,7 +73,7 @@ def test_questions_beyond_the_plan_are_refused() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_forked_children_draw_other_noise() -> None:
+def test_check_11_fork_gives_distinct_noise() -> None:
     """A generator in user space would be copied by the fork, and give each child the same noise."""
     cohort, _ = _cohort(2, 16)
     cohort.answer_differences(np.zeros((20, 16)), 1.0)
@@ -129,7 +129,7 @@ def _run(threads: int, *arguments: str) -> str:
     return found.stdout
 
 
-def test_threads_and_the_order_of_rows_change_no_bit() -> None:
+def test_check_04_threads_and_the_order_of_rows_change_no_bit() -> None:
     reference = _run(1)
     assert len(reference.split()) == 2
     assert _run(2) == reference

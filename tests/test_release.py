@@ -65,7 +65,7 @@ def test_the_manifest_says_what_was_done_and_what_is_not_covered(saved: Path) ->
     assert manifest["learner"][0]["kind"] == "tree" and manifest["rows"] == 30
 
 
-def test_nothing_but_the_noisy_answers_depends_on_the_cohort() -> None:
+def test_check_22_nothing_but_the_noisy_answers_depends_on_the_cohort() -> None:
     """Manifest and prints of two cohorts of other sizes and contents are the same, letter by letter."""
     options = {"learner": "logistic", "n_rows": 30, "recipe": quick(), "random_state": 1, **BUDGET}
     few, many = (Condenser(CLASSES, **options).fit(patients(n, seed=n)).release_ for n in (31, 317))
@@ -137,7 +137,7 @@ def test_nothing_is_written_half(release: Release, tmp_path: Path, monkeypatch) 
         assert len(Release.load(tmp_path / "old").rows) == 30
 
 
-def test_a_release_of_seeded_noise_is_not_saved(tmp_path: Path) -> None:
+def test_check_15_a_release_of_seeded_noise_is_not_saved(tmp_path: Path) -> None:
     options = {"learner": "logistic", "n_rows": 10, "recipe": quick(), **BUDGET}
     release = Condenser._with_test_noise(1, CLASSES, **options).fit(patients(50)).release_
     with pytest.raises(ValueError, match=r"NOT PRIVATE.*allow_not_private"):

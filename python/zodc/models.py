@@ -160,7 +160,9 @@ class PythonModel:
         frame = self.frame(train)
         try:
             predict = fit[self.family](frame, train[2])
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             return None
         # A model that fails everywhere would be asked for each patient by itself, in vain.
         first = _row_by_row(predict, frame.iloc[:8], self._n_outputs())
@@ -330,7 +332,9 @@ def _row_by_row(predict: Predict, rows: pd.DataFrame, n_outputs: int) -> Floats:
         predicted = np.asarray(predict(rows), dtype=np.float64)
         if predicted.shape == (len(rows), n_outputs):
             return predicted
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # also SystemExit: that a model stops at one patient must end no run
         pass
     if len(rows) == 1:
         return np.full((1, n_outputs), np.nan)

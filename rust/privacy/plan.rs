@@ -140,9 +140,12 @@ impl Plan {
         let honest = self.marginals.iter().map(|s| (s.n_features, s.outcome)).eq(asked)
             && self.marginals.iter().all(honest_stage)
             && self.round_noise_scale > 0
+            && self.round_sensitivity == RADIUS as u64
             && self.unit == unit(schema)
+            && self.sampling_rate == sampled_rate(self.sampling_rate)
             && self.charges == charges(&self.marginals, self.sampling_rate, multiplier, self.rounds)
-            && epsilon(&self.charges, self.delta)?.epsilon <= self.epsilon;
+            && epsilon(&self.charges, self.delta)? == self.spent
+            && self.spent.epsilon <= self.epsilon;
         if honest {
             return Ok(());
         }
@@ -190,7 +193,11 @@ fn sampling_rate(options: &PlanOptions) -> f64 {
         Some(n) if n > FULL_BATCH_PATIENTS => FULL_BATCH_PATIENTS as f64 / n as f64,
         _ => 1.0,
     };
-    let rate = options.sampling_rate.unwrap_or_else(by_size);
+    sampled_rate(options.sampling_rate.unwrap_or_else(by_size))
+}
+
+/// The rate at which a sample is truly drawn: what is charged must be this, never less.
+fn sampled_rate(rate: f64) -> f64 {
     if rate >= 1.0 { 1.0 } else { sampling_threshold(rate) as f64 / 2_f64.powi(32) }
 }
 

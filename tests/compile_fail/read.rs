@@ -1,7 +1,7 @@
 use _zodc::privacy::cohort::PrivateCohort;
 
 fn leak(cohort: &PrivateCohort) {
-    let _ = \&cohort.cells;
+    let _ = &cohort.cells;
 }
 
 fn main() {}
