@@ -100,5 +100,5 @@ def test_check_25_counts_of_charges_are_whole(count) -> None:
 @pytest.mark.parametrize("noise", [-1.0, "2", True, None, float("nan"), float("inf")])
 def test_check_25_noise_of_charges_is_a_number(noise) -> None:
     event = {"mechanism": "gaussian", "noise_multiplier": noise}
-    with pytest.raises(ValueError, match="charges|noise_multiplier"):
+    with pytest.raises(ValueError, match=r"charges|noise_multiplier"):
         epsilon(json.dumps([{"event": event, "count": 1, "what": "rounds"}]), 1e-6)
