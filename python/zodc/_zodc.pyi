@@ -59,6 +59,7 @@ def make_plan(
     marginal_share: float,
     sampling_rate: float | None = None,
     expected_patients: int | None = None,
+    neighbours: str = "add_remove",
 ) -> str:
     """Fix the noise of a run; reads no data. Return the plan as JSON."""
 

@@ -67,6 +67,13 @@ _recipe_options = options_of(
     click.option(
         "--expected-patients", type=int, help="Your public guess of their number, never the file's."
     ),
+    click.option(
+        "--neighbours",
+        type=click.Choice(["add_remove", "replace_one"]),
+        default="add_remove",
+        show_default=True,
+        help="Whether one patient more or less is hidden, or one patient's content.",
+    ),
 )
 
 

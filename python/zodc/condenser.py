@@ -25,6 +25,7 @@ from zodc.schema import Schema
 __all__ = ["Condenser"]
 
 Mode = Literal["two_phase", "direct"]
+Neighbours = Literal["add_remove", "replace_one"]
 
 
 class Condenser(BaseEstimator):  # type: ignore[misc]
@@ -55,6 +56,9 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         Probability that a patient takes part in a round; 1, or less for a large `expected_patients`.
     expected_patients : int, optional
         A public guess, never the file's count.
+    neighbours : {"add_remove", "replace_one"}, default="add_remove"
+        Whether neighbouring cohorts differ by a unit more or less, or by one unit's content; the second asks
+        every patient in every round, and doubles the noise of rounds.
     recipe : Recipe, optional
         All public settings at once; takes the place of the defaults.
     ledger : Ledger or path, optional
@@ -122,6 +126,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         marginal_share: float | None = None,
         sampling_rate: float | None = None,
         expected_patients: int | None = None,
+        neighbours: Neighbours = "add_remove",
         recipe: Recipe | None = None,
         ledger: Ledger | str | Path | None = None,
         random_state: Any = None,
@@ -139,6 +144,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         self.marginal_share = marginal_share
         self.sampling_rate = sampling_rate
         self.expected_patients = expected_patients
+        self.neighbours = neighbours
         self.recipe = recipe
         self.ledger = ledger
         self.random_state = random_state
@@ -240,6 +246,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             delta=self.delta,
             sampling_rate=self.sampling_rate,
             expected_patients=self.expected_patients,
+            neighbours=self.neighbours,
         )
         return objective, recipe, plan
 

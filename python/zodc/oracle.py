@@ -36,7 +36,7 @@ class Oracle:
         return min(value for value in (self.rdp, self.pld, self.exact) if value is not None)
 
 
-def consult(charges: list[dict[str, Any]], delta: float) -> Oracle:
+def consult(charges: list[dict[str, Any]], delta: float, neighbours: str = "add_remove") -> Oracle:
     """Compose the charges of a manifest.
 
     Parameters
@@ -44,18 +44,29 @@ def consult(charges: list[dict[str, Any]], delta: float) -> Oracle:
     charges : list of dict
         As in the manifest: event (mechanism, noise_multiplier, sampling_rate), count, what.
     delta : float
+    neighbours : {"add_remove", "replace_one"}, default="add_remove"
+        The relation for which the sensitivities behind the noise multipliers hold.
 
     Raises
     ------
     ValueError
-        For a mechanism that it does not know.
+        For a mechanism or relation that it does not know, or Poisson samples under `"replace_one"`.
     """
     # Takes seconds to import.
     import dp_accounting
     from dp_accounting import pld, rdp
     from dp_accounting.pld.privacy_loss_mechanism import GaussianPrivacyLoss
 
-    neighbours = dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
+    relations = {
+        "add_remove": dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE,
+        "replace_one": dp_accounting.NeighboringRelation.REPLACE_ONE,
+    }
+    if neighbours not in relations:
+        raise ValueError(f"the neighbours {neighbours!r} are not known; verify with a newer zodc")
+    relation = relations[neighbours]
+    mechanisms = {charge["event"]["mechanism"] for charge in charges}
+    if neighbours == "replace_one" and mechanisms - {"gaussian"}:
+        raise ValueError("samples are accounted for under addition and removal only")
     events = [(_mechanism(dp_accounting, charge["event"]), charge["count"]) for charge in charges]
 
     def compose(accountant: Any) -> float:
@@ -63,15 +74,15 @@ def consult(charges: list[dict[str, Any]], delta: float) -> Oracle:
             accountant.compose(event, times)
         return float(accountant.get_epsilon(delta))
 
-    found = compose(rdp.RdpAccountant(neighboring_relation=neighbours))
+    found = compose(rdp.RdpAccountant(neighboring_relation=relation))
     precision = sum(charge["count"] / charge["event"]["noise_multiplier"] ** 2 for charge in charges)
     exact = _least_epsilon(GaussianPrivacyLoss(precision**-0.5).get_delta_for_epsilon, delta)
-    if all(charge["event"]["mechanism"] == "gaussian" for charge in charges):
+    if mechanisms <= {"gaussian"}:
         return Oracle(rdp=found, pld=None, exact=exact)
     is_sane = found < _MOST_EPSILON
     return Oracle(
         rdp=found,
-        pld=compose(pld.PLDAccountant(neighboring_relation=neighbours)) if is_sane else None,
+        pld=compose(pld.PLDAccountant(neighboring_relation=relation)) if is_sane else None,
         exact=exact,
     )
 

@@ -14,6 +14,8 @@ from zodc.schema import Schema
 
 __all__ = ["BudgetError", "Plan", "make_plan"]
 
+_NEIGHBOURS = {"add_remove": "added or removed", "replace_one": "replaced by another"}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -62,6 +64,11 @@ class Plan:
         return str(self.to_dict()["unit"])
 
     @property
+    def neighbours(self) -> str:
+        """Which cohorts count as neighbours: one unit `"add_remove"`, or `"replace_one"`."""
+        return str(self.to_dict()["neighbours"])
+
+    @property
     def sampling_rate(self) -> float:
         """Probability that a unit takes part in a round; 1 is the full batch."""
         return float(self.to_dict()["sampling_rate"])
@@ -80,7 +87,7 @@ class Plan:
         rows = [
             ("budget", f"epsilon {self.epsilon:g}, delta {self.delta:g}"),
             ("spent", f"epsilon {self.spent_epsilon:.6f} ({self.accountant} accountant)"),
-            ("unit", f"one {self.unit}, added or removed"),
+            ("unit", f"one {self.unit}, {_NEIGHBOURS[self.neighbours]}"),
             (
                 "patients per round",
                 "all" if self.sampling_rate >= 1 else f"a sample, each with {self.sampling_rate:g}",
@@ -103,6 +110,7 @@ def make_plan(
     delta: float,
     sampling_rate: float | None = None,
     expected_patients: int | None = None,
+    neighbours: str = "add_remove",
 ) -> Plan:
     """Fix the noise for a budget; reads no data.
 
@@ -113,7 +121,12 @@ def make_plan(
     BudgetError
         When the budget is too small for the rounds.
     """
+    if neighbours not in _NEIGHBOURS:
+        raise OptionError(
+            f"The 'neighbours' option must be 'add_remove' or 'replace_one'. Got {neighbours!r} instead."
+        )
     options: dict[str, Any] = {
+        "neighbours": neighbours,
         "epsilon": number("epsilon", epsilon),
         "delta": number("delta", delta, below=1),
         "rounds": count("rounds", recipe.private.rounds),

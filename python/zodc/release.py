@@ -161,7 +161,7 @@ class Release:
         from zodc.oracle import consult
 
         plan = self.plan.to_dict()
-        found = consult(plan["charges"], plan["delta"])
+        found = consult(plan["charges"], plan["delta"], plan["neighbours"])
         asks_python = any(part["kind"] == "python" for part in self.private_learner)
         return {
             "zodc": "release",
@@ -169,6 +169,7 @@ class Release:
             "private": self.private,
             "created": self.created,
             "unit": plan["unit"],
+            "rows_per_unit": 1 if self.schema.patient_id is None else self.schema.patient_id.max_rows,
             "neighbours": plan["neighbours"],
             "epsilon": plan["epsilon"],
             "delta": plan["delta"],

@@ -48,6 +48,9 @@ class Column:
         All categories, in order where there is one.
     fallback : str, optional
         Category that unknown values become; without it they count as missing.
+    max_rows : int, optional
+        For the patient_id: most rows of a patient that count, from 1 to 4096; 32 unless stated. Further rows
+        are dropped silently, by a rule that depends on that patient's rows alone.
     missing : {"impute", "indicator"}, default="impute"
         A missing cell takes the noisy mean or most likely category; with "indicator" a released column
         `NAME_missing` says so.
@@ -68,6 +71,7 @@ class Column:
     step: float | None = None
     categories: tuple[str, ...] = ()
     fallback: str | None = None
+    max_rows: int | None = None
     missing: Missing = "impute"
     unit: str | None = None
     description: str | None = None
@@ -81,6 +85,11 @@ class Column:
                 raise self._fault(f"its {option} is not known", f"take one of {', '.join(words)}")
         for option in ("lower", "upper", "step"):
             self._take_number(option)
+        if self.max_rows is not None and (type(self.max_rows) is not int or self.max_rows < 1):
+            raise self._fault(
+                "its max_rows is not a whole number of at least 1",
+                "state how many rows of a patient may count",
+            )
         self._take_categories()
         for option in ("fallback", "unit", "description"):
             if not isinstance(getattr(self, option), str | None):

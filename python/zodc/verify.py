@@ -79,7 +79,7 @@ def verify(path: str | Path) -> Verification:
     files = folder.hash_faults(Path(path), manifest)
     try:
         epsilon, delta = float(manifest["epsilon"]), float(manifest["delta"])
-        recomputed, faults = _recomputed(manifest["events"], delta)
+        recomputed, faults = _recomputed(manifest["events"], delta, manifest["neighbours"])
         faults += [*_budget_faults(manifest, recomputed), *_lattice_faults(manifest)]
         if "schema.toml" not in files:
             faults += _plan_faults(manifest, Path(path) / "schema.toml")
@@ -91,12 +91,12 @@ def verify(path: str | Path) -> Verification:
     return Verification(epsilon=epsilon, delta=delta, recomputed=recomputed, faults=tuple(faults))
 
 
-def _recomputed(events: list[dict[str, Any]], delta: float) -> tuple[Oracle, list[str]]:
+def _recomputed(events: list[dict[str, Any]], delta: float, neighbours: str) -> tuple[Oracle, list[str]]:
     """Bounds on ε; none, with the fault, for events that no accountant takes."""
     try:
         if not 0.0 < delta < 1.0:
             raise ValueError("delta must be above 0 and below 1")
-        return consult(events, delta), []
+        return consult(events, delta, neighbours), []
     except (ValueError, ArithmeticError) as error:
         unbounded = Oracle(rdp=math.inf, pld=None, exact=None)
         return unbounded, [f"its events cannot be accounted for: {error}"]
@@ -113,6 +113,7 @@ def _plan_faults(manifest: dict[str, Any], schema: Path) -> list[str]:
             epsilon=manifest["epsilon"],
             delta=manifest["delta"],
             sampling_rate=rate,
+            neighbours=claimed["neighbours"],
         ).to_dict()
     except (ValueError, TypeError, ArithmeticError) as error:
         return [f"its plan cannot be made anew: {error}"]

@@ -50,7 +50,7 @@ impl PrivateCohort {
     /// As [`Self::answer`]; [`Error::Data`] on a wrong shape.
     pub fn answer_differences(&mut self, differences: &[f64], clip_norm: f64) -> Result<Vec<f64>> {
         let n_directions = self.plan.directions as usize;
-        if differences.len() != self.caller_row.len() * n_directions {
+        if differences.len() != self.n_caller_rows * n_directions {
             return Err(Error::data(
                 "losses",
                 "they are not one row per record and one column per direction",

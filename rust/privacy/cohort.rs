@@ -7,7 +7,7 @@ use super::mechanism::MOST_UNITS;
 use super::noise::NoiseSource;
 use super::plan::Plan;
 use crate::error::{Error, Result};
-use crate::schema::{Role, Schema, Task};
+use crate::schema::{MAX_ROWS, Role, Schema, Task};
 
 /// Outcomes as the caller hands them over: codes of the classes, or times and events.
 #[derive(Clone, Copy)]
@@ -32,8 +32,9 @@ pub struct PrivateCohort {
     pub(super) outcome: Outcome,
     /// Rows of unit `u` are `unit_start[u]..unit_start[u + 1]`.
     pub(super) unit_start: Vec<usize>,
-    /// Place of each stored row in the caller's order.
+    /// Place of each stored row in the caller's order, and how many rows the caller has.
     pub(super) caller_row: Vec<usize>,
+    pub(super) n_caller_rows: usize,
     pub(super) plan: Plan,
     pub(super) source: NoiseSource,
     /// Questions answered so far, of those that the plan has charged.
@@ -44,7 +45,8 @@ pub struct PrivateCohort {
 impl PrivateCohort {
     /// Takes the rows in: `cells` is `n_rows × n_columns` in the order of the schema's features.
     /// Cells are mapped into the schema (clipped, or made missing) without a word.
-    /// `patient` gives rows of one patient the same number; without it each row is a unit.
+    /// `patient` gives rows of one patient the same number, and rows above the schema's `max_rows` are
+    /// dropped, also without a word; without it each row is a unit.
     ///
     /// # Errors
     /// [`Error::Budget`] when the plan is not an honest one for the schema, [`Error::Data`] when the shapes or the task disagree with the schema, [`Error::Overflow`] above
@@ -61,12 +63,14 @@ impl PrivateCohort {
         let n_rows = cells.len() / n_columns;
         plan.check(schema)?;
         check_shapes(schema, cells, n_rows, n_columns, outcome, patient)?;
-        let (caller_row, unit_start) = units(cells, n_columns, n_rows, outcome, patient);
+        let most = schema.column(Role::PatientId).and_then(|c| c.max_rows).unwrap_or(MAX_ROWS);
+        let patient = patient.map(|ids| (ids, most));
+        let (caller_row, unit_start) = units(cells, n_columns, outcome, patient);
         if unit_start.len() as u64 > MOST_UNITS {
             return Err(Error::Overflow { most_rows: MOST_UNITS });
         }
         let columns: Vec<_> = schema.features().collect();
-        let mut canonical = Vec::with_capacity(cells.len());
+        let mut canonical = Vec::with_capacity(caller_row.len() * n_columns);
         for &row in &caller_row {
             let raw = &cells[row * n_columns..][..n_columns];
             canonical.extend(columns.iter().zip(raw).map(|(column, &cell)| column.canonical(cell)));
@@ -78,6 +82,7 @@ impl PrivateCohort {
             outcome,
             unit_start,
             caller_row,
+            n_caller_rows: n_rows,
             plan,
             source,
             marginals_asked: 0,
@@ -127,37 +132,52 @@ fn check_shapes(
     }
 }
 
-/// Rows of a unit side by side. Rows of a patient are ordered by their content, so that sums over them
-/// do not depend on the file's order.
+/// Rows of a unit side by side, at most `most` of each; then where each unit starts.
+///
+/// Which rows of a patient stay, and their order, follows from that patient's rows alone: by a fixed hash
+/// of a row's content, which favours no column's low or high values, then by the content itself. So
+/// neither the file's order nor any other patient matters.
 fn units(
     cells: &[f64],
     n_columns: usize,
-    n_rows: usize,
     outcome: RawOutcome<'_>,
-    patient: Option<&[i64]>,
+    patient: Option<(&[i64], usize)>,
 ) -> (Vec<usize>, Vec<usize>) {
+    let n_rows = cells.len() / n_columns;
     let mut order: Vec<usize> = (0..n_rows).collect();
-    let Some(ids) = patient else {
+    let Some((ids, most)) = patient else {
         return (order, (0..=n_rows).collect());
     };
-    let row = |r: usize| &cells[r * n_columns..][..n_columns];
+    let content = |r: usize| {
+        let (last, event) = match outcome {
+            RawOutcome::Classes(y) => (y[r], None),
+            RawOutcome::Survival(time, event) => (time[r], Some(event[r])),
+        };
+        cells[r * n_columns..][..n_columns].iter().copied().chain([last]).chain(event)
+    };
+    let hashes: Vec<u64> = order.iter().map(|&r| content(r).fold(0, mixed)).collect();
     order.sort_by(|&a, &b| {
         let by_content = || {
-            let mut pairs = row(a).iter().zip(row(b)).map(|(x, y)| x.total_cmp(y));
-            let by_cells = pairs.find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal);
-            by_cells.then_with(|| match outcome {
-                RawOutcome::Classes(y) => y[a].total_cmp(&y[b]),
-                RawOutcome::Survival(time, event) => {
-                    time[a].total_cmp(&time[b]).then(event[a].total_cmp(&event[b]))
-                }
-            })
+            let mut pairs = content(a).zip(content(b)).map(|(x, y)| x.total_cmp(&y));
+            pairs.find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
         };
-        ids[a].cmp(&ids[b]).then_with(by_content)
+        ids[a].cmp(&ids[b]).then_with(|| hashes[a].cmp(&hashes[b])).then_with(by_content)
     });
-    let mut start: Vec<usize> =
-        (0..n_rows).filter(|&i| i == 0 || ids[order[i]] != ids[order[i - 1]]).collect();
-    start.push(n_rows);
-    (order, start)
+    let (mut kept, mut start) = (Vec::with_capacity(n_rows), vec![]);
+    for rows in order.chunk_by(|&a, &b| ids[a] == ids[b]) {
+        start.push(kept.len());
+        kept.extend(&rows[..rows.len().min(most)]);
+    }
+    start.push(kept.len());
+    (kept, start)
+}
+
+/// One step of a fixed public hash (the finaliser of SplitMix64).
+fn mixed(hash: u64, value: f64) -> u64 {
+    let mut h = (hash ^ value.to_bits()).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    h = (h ^ (h >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    h = (h ^ (h >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    h ^ (h >> 31)
 }
 
 fn canonical_outcome(schema: &Schema, outcome: RawOutcome<'_>, order: &[usize]) -> Outcome {

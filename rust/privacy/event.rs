@@ -5,12 +5,15 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 /// The neighbouring relation: which two cohorts must be hard to tell apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Neighbours {
     /// One unit (a patient) is added or removed.
+    #[default]
     AddRemove,
+    /// One unit is replaced by another; the number of units is no secret.
+    ReplaceOne,
 }
 
 /// One use of a mechanism.

@@ -1,6 +1,7 @@
 //! First exit: noisy counts for the marginals.
 
 use super::cohort::{Outcome, PrivateCohort};
+use super::event::Neighbours;
 use super::mechanism::add_noise;
 use crate::error::{Error, Result};
 use crate::marginals::estimate::Counted;
@@ -16,11 +17,18 @@ pub(super) fn outcome_units(n_features: usize) -> i64 {
 }
 
 /// L2 sensitivity of a question in lattice units, rounded up: a patient adds at most one histogram's
-/// units to one bin of each.
-pub(super) fn sensitivity(n_features_asked: usize, outcome_asked: bool, n_features: usize) -> f64 {
+/// units to one bin of each. Two patients' vectors have no negative entry, so that the squared norm of
+/// their difference is at most the sum of their squared norms.
+pub(super) fn sensitivity(
+    n_features_asked: usize,
+    outcome_asked: bool,
+    n_features: usize,
+    neighbours: Neighbours,
+) -> f64 {
     let outcome = if outcome_asked { outcome_units(n_features) } else { 0 };
     let squared = n_features_asked as f64 * (FEATURE_UNITS as f64).powi(2) + (outcome as f64).powi(2);
-    squared.sqrt().next_up()
+    let patients = if neighbours == Neighbours::ReplaceOne { 2.0 } else { 1.0 };
+    (patients * squared).sqrt().next_up()
 }
 
 impl PrivateCohort {

@@ -38,6 +38,8 @@ pub struct PlanOptions {
     pub sampling_rate: Option<f64>,
     /// A public guess of the number of patients, never the file's.
     pub expected_patients: Option<u64>,
+    /// Which cohorts count as neighbours.
+    pub neighbours: Neighbours,
 }
 
 /// One question for histograms.
@@ -91,15 +93,17 @@ impl Plan {
         check(options)?;
         let rate = sampling_rate(options);
         let mu = gdp_budget(options.epsilon, options.delta)?;
-        let marginals = marginal_stages(schema, mu * options.marginal_share.sqrt())?;
+        let neighbours = options.neighbours;
+        let marginals = marginal_stages(schema, neighbours, mu * options.marginal_share.sqrt())?;
         let charges_for = |multiplier: f64| charges(&marginals, rate, multiplier, options.rounds);
         let noise_multiplier = if rate >= 1.0 {
             (options.rounds as f64 / (1.0 - options.marginal_share)).sqrt() / mu
         } else {
             calibrate(options.epsilon, options.delta, charges_for)?
         };
-        let round_noise_scale = lattice_scale(noise_multiplier * RADIUS as f64)?;
-        let charges = charges_for(round_multiplier(round_noise_scale));
+        let round_sensitivity = round_sensitivity(neighbours);
+        let round_noise_scale = lattice_scale(noise_multiplier * round_sensitivity as f64)?;
+        let charges = charges_for(round_multiplier(round_noise_scale, round_sensitivity));
         let spent = epsilon(&charges, options.delta)?;
         if spent.epsilon > options.epsilon {
             return Err(Error::Budget {
@@ -111,13 +115,13 @@ impl Plan {
             epsilon: options.epsilon,
             delta: options.delta,
             spent,
-            neighbours: Neighbours::AddRemove,
+            neighbours,
             unit: unit(schema).into(),
             sampling_rate: rate,
             rounds: options.rounds,
             directions: options.directions,
             round_noise_scale,
-            round_sensitivity: RADIUS as u64,
+            round_sensitivity,
             marginals,
             charges,
         })
@@ -134,13 +138,15 @@ impl Plan {
         let n_features = schema.features().count();
         let honest_stage = |stage: &MarginalStage| {
             stage.noise_scale > 0
-                && stage.sensitivity == histogram::sensitivity(stage.n_features, stage.outcome, n_features)
+                && stage.sensitivity
+                    == histogram::sensitivity(stage.n_features, stage.outcome, n_features, self.neighbours)
         };
-        let multiplier = round_multiplier(self.round_noise_scale);
+        let multiplier = round_multiplier(self.round_noise_scale, self.round_sensitivity);
         let honest = self.marginals.iter().map(|s| (s.n_features, s.outcome)).eq(asked)
             && self.marginals.iter().all(honest_stage)
             && self.round_noise_scale > 0
-            && self.round_sensitivity == RADIUS as u64
+            && self.round_sensitivity == round_sensitivity(self.neighbours)
+            && (self.neighbours == Neighbours::AddRemove || self.sampling_rate >= 1.0)
             && self.unit == unit(schema)
             && self.sampling_rate == sampled_rate(self.sampling_rate)
             && self.charges == charges(&self.marginals, self.sampling_rate, multiplier, self.rounds)
@@ -181,6 +187,9 @@ fn check(options: &PlanOptions) -> Result<()> {
         return Err(Error::option("expected_patients", "a whole number of at least 1", 0));
     }
     match options.sampling_rate {
+        Some(rate) if rate < 1.0 && options.neighbours == Neighbours::ReplaceOne => {
+            Err(Error::option("sampling_rate", "1 with neighbours = \"replace_one\"", rate))
+        }
         Some(rate) if !(rate > 0.0 && rate <= 1.0) => {
             Err(Error::option("sampling_rate", "a number above 0 and at most 1", rate))
         }
@@ -190,7 +199,10 @@ fn check(options: &PlanOptions) -> Result<()> {
 
 fn sampling_rate(options: &PlanOptions) -> f64 {
     let by_size = || match options.expected_patients {
-        Some(n) if n > FULL_BATCH_PATIENTS => FULL_BATCH_PATIENTS as f64 / n as f64,
+        // Samples are accounted for under addition and removal only.
+        Some(n) if n > FULL_BATCH_PATIENTS && options.neighbours == Neighbours::AddRemove => {
+            FULL_BATCH_PATIENTS as f64 / n as f64
+        }
         _ => 1.0,
     };
     sampled_rate(options.sampling_rate.unwrap_or_else(by_size))
@@ -214,9 +226,17 @@ fn questions(schema: &Schema) -> Vec<(usize, bool, f64)> {
     coarse.into_iter().chain([(schema.features().count(), true, fine_share)]).collect()
 }
 
-fn marginal_stages(schema: &Schema, mu: f64) -> Result<Vec<MarginalStage>> {
+/// L2 distance of two lattice vectors in the clip ball, or of one from none.
+fn round_sensitivity(neighbours: Neighbours) -> u64 {
+    match neighbours {
+        Neighbours::AddRemove => RADIUS as u64,
+        Neighbours::ReplaceOne => 2 * RADIUS as u64,
+    }
+}
+
+fn marginal_stages(schema: &Schema, neighbours: Neighbours, mu: f64) -> Result<Vec<MarginalStage>> {
     let stage = |(n_features, outcome, share): (usize, bool, f64)| {
-        let sensitivity = histogram::sensitivity(n_features, outcome, schema.features().count());
+        let sensitivity = histogram::sensitivity(n_features, outcome, schema.features().count(), neighbours);
         let noise_scale = lattice_scale(sensitivity / (mu * share.sqrt()))?;
         Ok(MarginalStage { n_features, outcome, noise_scale, sensitivity })
     };
@@ -228,8 +248,8 @@ fn unit(schema: &Schema) -> &'static str {
 }
 
 /// Noise multiplier of a round, rounded down to the private side.
-fn round_multiplier(noise_scale: u64) -> f64 {
-    (noise_scale as f64 / RADIUS as f64).next_down()
+fn round_multiplier(noise_scale: u64, sensitivity: u64) -> f64 {
+    (noise_scale as f64 / sensitivity as f64).next_down()
 }
 
 fn charges(marginals: &[MarginalStage], rate: f64, round_multiplier: f64, rounds: u64) -> Vec<Charge> {

@@ -9,7 +9,7 @@ mod search;
 
 use crate::error::Error;
 use crate::privacy::accountant;
-use crate::privacy::event::Charge;
+use crate::privacy::event::{Charge, Neighbours};
 use crate::privacy::plan::{Plan, PlanOptions};
 use crate::schema::Schema;
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
@@ -122,7 +122,7 @@ fn schema_to_toml(schema: &str) -> PyResult<String> {
 
 /// Fixes the noise of a run; reads no data. Returns the plan as JSON.
 #[pyfunction]
-#[pyo3(signature = (schema, *, epsilon, delta, rounds, directions, marginal_share, sampling_rate=None, expected_patients=None))]
+#[pyo3(signature = (schema, *, epsilon, delta, rounds, directions, marginal_share, sampling_rate=None, expected_patients=None, neighbours="add_remove"))]
 #[allow(clippy::too_many_arguments)] // keyword-only in Python
 fn make_plan(
     schema: &str,
@@ -133,9 +133,23 @@ fn make_plan(
     marginal_share: f64,
     sampling_rate: Option<f64>,
     expected_patients: Option<u64>,
+    neighbours: &str,
 ) -> PyResult<String> {
-    let options =
-        PlanOptions { epsilon, delta, rounds, directions, marginal_share, sampling_rate, expected_patients };
+    let neighbours = match neighbours {
+        "add_remove" => Neighbours::AddRemove,
+        "replace_one" => Neighbours::ReplaceOne,
+        other => return Err(Error::option("neighbours", "'add_remove' or 'replace_one'", other).into()),
+    };
+    let options = PlanOptions {
+        epsilon,
+        delta,
+        rounds,
+        directions,
+        marginal_share,
+        sampling_rate,
+        expected_patients,
+        neighbours,
+    };
     json(&Plan::new(&Schema::from_json(schema)?, &options)?)
 }
 

@@ -8,15 +8,32 @@ use std::collections::HashSet;
 const MOST_LEVELS: usize = 1000;
 /// Larger numbers have no clinical meaning, and their sums overflow.
 const LARGEST_BOUND: f64 = 1e100;
+/// Lattice units of a patient's vote in a histogram: with more rows, some would have no unit.
+const MOST_ROWS: usize = 1 << 12;
 const MOST_COLUMNS: usize = 20_000;
 
 pub(super) fn check(schema: &Schema) -> Result<()> {
     check_names(schema)?;
+    schema.columns.iter().try_for_each(check_max_rows)?;
     for column in schema.columns.iter().filter(|c| !matches!(c.role, Role::Ignore | Role::PatientId)) {
         check_column(column)?;
         check_role(column)?;
     }
     check_roles(schema)
+}
+
+fn check_max_rows(column: &Column) -> Result<()> {
+    let fault = |problem: String, remedy: &str| Err(Error::schema(&column.name, problem, remedy));
+    match column.max_rows {
+        Some(_) if column.role != Role::PatientId => {
+            fault("only the patient_id column can have max_rows".into(), "remove it")
+        }
+        Some(rows) if !(1..=MOST_ROWS).contains(&rows) => fault(
+            format!("its max_rows is not a whole number from 1 to {MOST_ROWS}"),
+            "state how many rows of a patient may count",
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn check_names(schema: &Schema) -> Result<()> {

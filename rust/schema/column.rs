@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Rows of a patient that count unless the schema says otherwise.
+pub const MAX_ROWS: usize = 32;
+
 /// How the values of a column are ordered and spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -72,6 +75,9 @@ pub struct Column {
     /// Category that unknown values become; without it they count as missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
+    /// Most rows of one patient that count, for the column of patients' ids; further ones are dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows: Option<usize>,
     /// What becomes of a missing cell.
     #[serde(default)]
     pub missing: Missing,
@@ -84,8 +90,12 @@ pub struct Column {
 }
 
 impl Column {
-    /// Defaults that follow from the kind: binary columns are 0/1, ordinal ones step by 1.
+    /// Defaults that follow from the kind: binary columns are 0/1, ordinal ones step by 1; and from the
+    /// role: a patient has at most [`MAX_ROWS`] rows.
     pub(super) fn fill_in(&mut self) {
+        if self.role == Role::PatientId && self.max_rows.is_none() {
+            self.max_rows = Some(MAX_ROWS);
+        }
         if !self.categories.is_empty() {
             return;
         }

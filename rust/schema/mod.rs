@@ -6,7 +6,7 @@
 mod check;
 mod column;
 
-pub use column::{Column, Kind, Missing, Role};
+pub use column::{Column, Kind, MAX_ROWS, Missing, Role};
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};

@@ -3,6 +3,7 @@
 
 use _zodc::marginals::{Marginals, coarse_partitions, estimate};
 use _zodc::privacy::cohort::{PrivateCohort, RawOutcome};
+use _zodc::privacy::event::Neighbours;
 use _zodc::privacy::noise::NoiseSource;
 use _zodc::privacy::plan::{COARSE_BINS, Plan, PlanOptions};
 use _zodc::schema::Schema;
@@ -75,6 +76,7 @@ pub fn options(epsilon: f64) -> PlanOptions {
         marginal_share: 0.2,
         sampling_rate: None,
         expected_patients: None,
+        neighbours: Neighbours::AddRemove,
     }
 }
 
