@@ -11,6 +11,7 @@ use _zodc::marginals::codec::Codec;
 use _zodc::marginals::estimate::{self, Counted};
 use _zodc::marginals::{Partitions, coarse_partitions};
 use _zodc::privacy::cohort::{PrivateCohort, RawOutcome};
+use _zodc::privacy::event::Neighbours;
 use _zodc::privacy::mechanism::RADIUS;
 use _zodc::privacy::noise::NoiseSource;
 use _zodc::privacy::plan::{COARSE_BINS, Plan, PlanOptions};
@@ -125,6 +126,7 @@ impl Case {
             marginal_share: 0.3,
             sampling_rate: self.rate,
             expected_patients: None,
+            neighbours: Neighbours::AddRemove,
         }
     }
 
