@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ FILES = {
     "condensed.parquet",
     "manifest.json",
     "marginals.json",
+    "report.html",
     "schema.toml",
     "teacher.json",
 }
@@ -30,10 +32,16 @@ def release() -> Release:
     return Condenser(CLASSES, learner="tree", n_rows=30, recipe=quick(), **BUDGET).fit(patients()).release_
 
 
+@pytest.fixture(scope="module")
+def saved_once(release: Release, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "release"
+    release.save(path)
+    return path
+
+
 @pytest.fixture
-def saved(release: Release, tmp_path: Path) -> Path:
-    release.save(tmp_path / "release")
-    return tmp_path / "release"
+def saved(saved_once: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(saved_once, tmp_path / "release"))
 
 
 def _edit(path: Path, change) -> None:
@@ -90,6 +98,14 @@ def test_frames_and_outcomes(release: Release) -> None:
     survival = Condenser(SURVIVAL, learner="cox", n_rows=20, recipe=quick(SURVIVAL), **BUDGET)
     y = survival.fit(survivors()).release_.y
     assert y.dtype.names == ("event", "time") and y["event"].dtype == bool
+
+
+def test_a_report_that_is_not_of_the_release_is_found_out(release: Release, tmp_path: Path) -> None:
+    """Nobody is to sign a page that was put beside the release later."""
+    release.save(tmp_path / "r", report=False)
+    assert verify(tmp_path / "r").ok
+    (tmp_path / "r" / "report.html").write_text("all is well")
+    assert any("report.html" in fault for fault in verify(tmp_path / "r").faults)
 
 
 def test_an_existing_folder_is_kept_unless_overwritten(release: Release, saved: Path) -> None:

@@ -108,10 +108,10 @@ def _rescue(error: BaseException, release: Release, out: Path, overwrite: bool, 
     is_interrupt = isinstance(error, KeyboardInterrupt)
     cause = "interrupted" if is_interrupt else as_fault(error).message
     try:
-        release.save(out, overwrite=overwrite)
+        release.save(out, overwrite=overwrite, report=False)
     except Exception:
         out = Path(tempfile.mkdtemp(prefix="zodc-")) / "release"
-        release.save(out)
+        release.save(out, report=False)
     message = f"{cause}; the private phase is paid for and saved in '{out}'; {then}"
     raise Fault(message, INTERRUPTED if is_interrupt else 1) from None
 

@@ -300,7 +300,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         is_last = self.mode == "direct" or objective.is_smooth
         asked = objective if is_last else learners.teacher(self.schema.task)
         n_asked = n_rows if is_last else recipe.teacher_rows
-        teacher = self._private_phase(decoder, cohort, encoded, asked, recipe, n_asked, seed, progress)
+        teacher, trace = self._private_phase(decoder, cohort, encoded, asked, recipe, n_asked, seed, progress)
         # Paid for: whatever becomes of the free phase, it must not be lost.
         self.release_ = Release(
             schema=self.schema,
@@ -317,6 +317,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             ledger=receipt,
             created=today(),
             versions=versions(),
+            trace=tuple(trace),
         )
         if not is_last:
             rows = phases.public(
@@ -342,13 +343,13 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         n_rows: int,
         seed: int,
         progress: phases.Progress | None,
-    ) -> Rows:
+    ) -> tuple[Rows, list[float]]:
+        """Return the teacher's rows, and the noisy trace."""
         if asked.is_native:
-            rows, _ = phases.private_native(
+            return phases.private_native(
                 decoder, cohort, asked.native_json, recipe, n_rows=n_rows, seed=seed, progress=progress
             )
-            return rows
-        rows, _ = phases.direct(
+        return phases.direct(
             decoder,
             cohort,
             patients_table(decoder, encoded, self.schema),
@@ -359,7 +360,6 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             n_jobs=self.n_jobs,
             progress=progress,
         )
-        return rows
 
     def _remember_input(self, X: Any) -> None:
         self._forget("feature_names_in_")

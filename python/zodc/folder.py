@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,37 @@ import pandas as pd
 
 from zodc._zodc import DataError
 
-__all__ = ["MANIFEST", "TABLES", "hash_faults", "read", "read_manifest", "write"]
+__all__ = [
+    "MANIFEST",
+    "REPORT",
+    "TABLES",
+    "Page",
+    "add_report",
+    "hash_faults",
+    "put",
+    "read",
+    "read_manifest",
+    "write",
+]
 
 MANIFEST = "manifest.json"
 TABLES = ("condensed.csv", "condensed.parquet")
 TEXTS = ("schema.toml", "marginals.json", "teacher.json")
+# Not in releases of an older zodc.
+REPORT = "report.html"
+
+# Makes the report from the manifest with the hashes of all other files.
+Page = Callable[[dict[str, Any]], str]
 
 
 def write(
-    path: Path, frame: pd.DataFrame, texts: dict[str, str], manifest: dict[str, Any], *, overwrite: bool
+    path: Path,
+    frame: pd.DataFrame,
+    texts: dict[str, str],
+    manifest: dict[str, Any],
+    *,
+    overwrite: bool,
+    report: Page | None = None,
 ) -> None:
     """Write a release folder beside its place, then move it there.
 
@@ -47,8 +70,10 @@ def write(
         for name, text in texts.items():
             (new / name).write_text(text, encoding="utf-8")
         hashes = {file.name: _hash(file) for file in sorted(new.iterdir())}
-        whole = json.dumps({**manifest, "sha256": hashes}, indent=2, ensure_ascii=False)
-        (new / MANIFEST).write_text(whole + "\n", encoding="utf-8")
+        whole = {**manifest, "sha256": hashes}
+        if report is not None:
+            _put_report(new, whole, report(whole))
+        _put_manifest(new, whole)
         _refuse_taken(path, overwrite)
         if path.exists():
             os.replace(path, scratch / "old")
@@ -95,12 +120,50 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def hash_faults(path: Path, manifest: dict[str, Any]) -> dict[str, str]:
     """Find the files that are missing, or differ from the manifest's hash."""
     faults = {}
-    for name in (*TABLES, *TEXTS):
+    has_report = (path / REPORT).exists() or REPORT in manifest["sha256"]
+    for name in (*TABLES, *TEXTS, *((REPORT,) if has_report else ())):
         if not (path / name).is_file():
             faults[name] = "it is missing"
         elif manifest["sha256"].get(name) != _hash(path / name):
             faults[name] = "its SHA-256 is not that of the manifest"
     return faults
+
+
+def add_report(path: Path, text: str) -> None:
+    """Write the report into a release that has none, and its hash into the manifest.
+
+    Raises
+    ------
+    OSError, DataError
+        When the folder cannot be read or written, or is no release.
+    """
+    manifest = read_manifest(path)
+    with tempfile.TemporaryDirectory(prefix=".report.", dir=path) as scratch:
+        whole = {**manifest, "sha256": dict(manifest["sha256"])}
+        _put_report(Path(scratch), whole, text)
+        _put_manifest(Path(scratch), whole)
+        # A report without its hash is a fault that `verify` tells; a hash without its report is one, too.
+        os.replace(Path(scratch) / REPORT, path / REPORT)
+        os.replace(Path(scratch) / MANIFEST, path / MANIFEST)
+
+
+def put(path: Path, text: str) -> None:
+    """Write a text beside its place, then move it there: all of it or nothing."""
+    path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".zodc.", dir=path.absolute().parent) as scratch:
+        whole = Path(scratch) / "whole"
+        whole.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(whole, path)
+
+
+def _put_report(path: Path, manifest: dict[str, Any], text: str) -> None:
+    (path / REPORT).write_text(text, encoding="utf-8", newline="\n")
+    manifest["sha256"] = {**manifest["sha256"], REPORT: _hash(path / REPORT)}
+
+
+def _put_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    (path / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
 def _refuse_taken(path: Path, overwrite: bool) -> None:

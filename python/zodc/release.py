@@ -6,6 +6,7 @@ import datetime
 import json
 import platform
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -17,10 +18,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from zodc import folder, learners, phases
-from zodc._zodc import Decoder, Rows
+from zodc._zodc import DataError, Decoder, Rows
 from zodc.options import OptionError, count, public_seed
 from zodc.plan import Plan
+from zodc.plots import ReleasePlots
 from zodc.recipe import Recipe, default_recipe
+from zodc.report import render
 from zodc.schema import Schema
 from zodc.tables import columns_of
 
@@ -71,6 +74,8 @@ class Release:
         Of zodc, Python and NumPy.
     ledger : dict or None
         The cohort's ledger after the charge: cohort, total budget and what is spent of it, entry, its hash.
+    trace : tuple of float
+        Size (root mean square) of each round's noisy answer; empty in releases of an older zodc.
     """
 
     schema: Schema
@@ -87,6 +92,12 @@ class Release:
     created: str
     versions: dict[str, str] = field(repr=False)
     ledger: dict[str, Any] | None = field(default=None, repr=False)
+    trace: tuple[float, ...] = field(repr=False, default=())
+
+    @property
+    def plot(self) -> ReleasePlots:
+        """Pictures of the release, on matplotlib axes."""
+        return ReleasePlots(self)
 
     @property
     def decoder(self) -> Decoder:
@@ -124,7 +135,14 @@ class Release:
         _, _, outcome = self.decoder.table(self.rows)
         return survival_records(outcome)
 
-    def save(self, path: str | Path, *, overwrite: bool = False, allow_not_private: bool = False) -> None:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        overwrite: bool = False,
+        allow_not_private: bool = False,
+        report: bool = True,
+    ) -> None:
         """Write the release folder: all of it or nothing.
 
         Parameters
@@ -135,6 +153,8 @@ class Release:
             Whether to replace a release that is there.
         allow_not_private : bool, default=False
             Whether to write a release whose noise was seeded for a test.
+        report : bool, default=True
+            Whether to write `report.html`, which takes a second or more.
 
         Raises
         ------
@@ -148,13 +168,18 @@ class Release:
                 "this release is NOT PRIVATE: its noise was seeded for a test; condense again without "
                 "the seed, or pass allow_not_private=True"
             )
-        teacher = {"teacher": _rows_to_dict(self.teacher), "rows": _rows_to_dict(self.rows)}
+        teacher = {
+            "teacher": _rows_to_dict(self.teacher),
+            "rows": _rows_to_dict(self.rows),
+            "trace": list(self.trace),
+        }
         texts = {
             "schema.toml": self.schema.to_toml(),
             "marginals.json": self.marginals,
             "teacher.json": json.dumps(teacher),
         }
-        folder.write(Path(path), self.frame(), texts, self.manifest(), overwrite=overwrite)
+        page = partial(render, self) if report else None
+        folder.write(Path(path), self.frame(), texts, self.manifest(), overwrite=overwrite, report=page)
 
     def manifest(self) -> dict[str, Any]:
         """Everything that a reader needs to check the guarantee, but the hashes of the files."""
@@ -204,6 +229,18 @@ class Release:
             When the folder cannot be read, is no release, or a file differs from its hash.
         """
         manifest, texts = folder.read(Path(path))
+        try:
+            return cls._of_files(manifest, texts)
+        except (KeyError, TypeError, AttributeError):
+            made = manifest.get("versions")
+            maker = f"zodc {made['zodc']}" if isinstance(made, dict) and "zodc" in made else "another program"
+            raise DataError(
+                f"release, file '{folder.MANIFEST}': {maker} made it, and zodc {version('zodc')} cannot read "
+                "it; install a newer zodc, or save it anew"
+            ) from None
+
+    @classmethod
+    def _of_files(cls, manifest: dict[str, Any], texts: dict[str, str]) -> Release:
         rows = json.loads(texts["teacher.json"])
         return cls(
             schema=Schema.from_toml(texts["schema.toml"]),
@@ -220,6 +257,7 @@ class Release:
             created=manifest["created"],
             versions=manifest["versions"],
             ledger=manifest.get("ledger"),
+            trace=tuple(rows.get("trace", ())),
         )
 
     def recondense(

@@ -1,0 +1,40 @@
+"""Commands that write papers about a release: report, card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zodc import folder
+from zodc.cli_common import FOLDER, USAGE, Fault
+from zodc.folder import REPORT
+from zodc.release import Release
+from zodc.report import render
+
+__all__ = ["report"]
+
+
+@click.command(short_help="Write the page that the custodian signs.")
+@click.argument("release", type=FOLDER)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="HTML file to write, elsewhere.")
+def report(release: Path, out: Path | None) -> None:
+    """Write the report of RELEASE, one HTML page, from the folder alone.
+
+    A release of this zodc has its report.html already.
+    """
+    loaded = Release.load(release)
+    manifest = folder.read_manifest(release)
+    place = release / REPORT if out is None else out
+    if out is not None:
+        write_page(out, render(loaded, manifest))
+    elif REPORT not in manifest["sha256"]:
+        folder.add_report(release, render(loaded, manifest))
+    click.echo(str(place))
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page beside its place, then move it there; never over a file that is there."""
+    if path.exists():
+        raise Fault(f"'{path}' exists; name another with --out", USAGE)
+    folder.put(path, text)
