@@ -474,7 +474,7 @@ def test_progress_on_a_terminal_then_interrupt_leaves_nothing(here):
     read_until(ours, "/200000")
     asked = time.monotonic()
     process.send_signal(signal.SIGINT)
-    text = read_until(ours, "Error: interrupted; nothing was written")
+    text = read_until(ours, "Error: interrupted; no release was written")
     stdout, _ = process.communicate(timeout=20)
     assert time.monotonic() - asked < 5
     assert "left" in text

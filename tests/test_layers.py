@@ -43,6 +43,7 @@ MODULES = (
     "cli_common",
     "cli_schema",
     "cli_run",
+    "cli_ledger",
     "cli_check",
     "cli_report",
     "cli",

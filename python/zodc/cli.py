@@ -10,13 +10,14 @@ import click
 
 from zodc.cli_check import evaluate, verify
 from zodc.cli_common import Commands
+from zodc.cli_ledger import ledger
 from zodc.cli_report import report
 from zodc.cli_run import condense, demo, plan, recondense
 from zodc.cli_schema import schema
 
 __all__ = ["main"]
 
-COMMANDS: tuple[click.Command, ...] = (schema, plan, condense, recondense, evaluate, verify, report, demo)
+COMMANDS: tuple[click.Command, ...] = (schema, plan, condense, recondense, evaluate, verify, report, ledger, demo)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -71,7 +71,7 @@ def as_fault(error: BaseException) -> Fault:
         case SchemaError() | DataError():
             return Fault(str(error), DISAGREEMENT)
         case KeyboardInterrupt():
-            return Fault("interrupted; nothing was written", INTERRUPTED)
+            return Fault("interrupted; no release was written", INTERRUPTED)
         case OptionError() | ModelError():
             return Fault(_as_typed(str(error)), USAGE)
         case OSError() if error.strerror:

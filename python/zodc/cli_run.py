@@ -101,6 +101,11 @@ def _save(release: Release, out: Path, overwrite: bool) -> None:
     release.save(out, overwrite=overwrite)
     plan = release.plan
     click.echo(f"{out}: {len(release.rows)} synthetic rows, epsilon {plan.epsilon:g}, delta {plan.delta:g}")
+    if (ledger := release.ledger) is not None:
+        click.echo(
+            f"ledger of {ledger['cohort']!r}: entry {ledger['entry']}, epsilon "
+            f"{ledger['spent_epsilon']:.6g} of {ledger['epsilon']:g} spent at delta {ledger['delta']:g}"
+        )
 
 
 def _rescue(error: BaseException, release: Release, out: Path, overwrite: bool, then: str) -> NoReturn:
@@ -128,6 +133,7 @@ def plan(schema: Path, **options: Any) -> None:
 @click.argument("file", type=FILE)
 @click.option("--schema", type=FILE, required=True, help="The public schema (TOML).")
 @_recipe_options
+@click.option("--ledger", type=FILE, help="The cohort's ledger, to which the run is charged first.")
 @_out_options
 @seed_option
 def condense(file: Path, schema: Path, out: Path, overwrite: bool, seed: int | None, **options: Any) -> None:

@@ -210,6 +210,48 @@ class Ledger:
         digest = _digest(plan)
         return any(entry.run_id == run_id and entry.plan == digest for entry in self.entries)
 
+    def recompute(self) -> float:
+        """Compose all charges anew; return their ε.
+
+        Raises
+        ------
+        LedgerError
+            When they cost more than the ledger's budget.
+        """
+        entries = self.entries
+        found = compose(_spent(entries), self.delta)[0] if entries else 0.0
+        if not found <= self.epsilon:
+            raise self._refusal(f"its charges cost epsilon {found:.6g}, more than its {self.epsilon:g}")
+        return found
+
+    def find(self, receipt: dict[str, Any] | None, plan: Plan) -> LedgerEntry:
+        """Find the entry that paid for a release.
+
+        Parameters
+        ----------
+        receipt : dict or None
+            As :attr:`Release.ledger`.
+        plan : Plan
+            Of the release.
+
+        Raises
+        ------
+        LedgerError
+            When it was not charged here, or this ledger has lost its entry.
+        """
+        if receipt is None or receipt.get("ledger") != self.identifier:
+            raise self._refusal("the release was not charged to this ledger")
+        entries = self.entries
+        place = receipt.get("entry")
+        if not isinstance(place, int) or not 0 < place <= len(entries):
+            raise self._refusal(f"it was rolled back: the release was entry {place}, it has {len(entries)}")
+        entry = entries[place - 1]
+        if receipt != self.receipt(entry):
+            raise self._refusal(f"it was edited or rolled back: entry {place} is not that of the release")
+        if entry.plan != _digest(plan):
+            raise self._refusal(f"the release's plan is not the one charged as entry {place}")
+        return entry
+
     def receipt(self, entry: LedgerEntry) -> dict[str, Any]:
         """Return what a release tells of its charge; the head is the witness that the ledger cannot forge."""
         return {

@@ -51,6 +51,10 @@ class LedgerError(BudgetError):
     """The ledger cannot be used or trusted. Nothing was charged."""
 
 
+class _HeldError(LedgerError):
+    """Another process holds the file."""
+
+
 @dataclass(frozen=True)
 class Row:
     """An entry as it stands in the file; number 0 opens the ledger."""
@@ -101,9 +105,9 @@ class Store:
         self._refuse_network()
         if self.is_there:
             raise self._refusal("it exists already; open it, or name another file")
-        is_ours = False
+        was_there, is_ours = self.path.exists(), False
         try:
-            with self._transaction("EXCLUSIVE", mode="rwc") as connection:
+            with self._transaction("IMMEDIATE", mode="rwc") as connection:
                 # Another process may have been faster.
                 if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                     raise self._refusal("another process has just created it; open it")
@@ -116,8 +120,10 @@ class Store:
                 # Before the commit: a witness of no charge says nothing against creating the ledger again.
                 self._publish(self._stage([row]))
                 connection.execute("COMMIT")
-        except BaseException:
-            if is_ours:
+        except BaseException as error:
+            # An empty file is what a full disk leaves of the first write.
+            is_left_over = not (was_there or self._has_bytes or isinstance(error, _HeldError))
+            if is_ours or is_left_over:
                 self.path.unlink(missing_ok=True)
                 self._witness.unlink(missing_ok=True)
             raise
@@ -192,7 +198,9 @@ class Store:
                     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
                 yield connection
         except sqlite3.Error as error:
-            raise self._refusal(_reason(error)) from None
+            is_held = _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            kind = _HeldError if is_held else LedgerError
+            raise kind(str(self._refusal(_reason(error)))) from None
         except OSError as error:
             raise self._refusal(f"{error.strerror or 'its folder cannot be written'}") from None
 
@@ -214,7 +222,9 @@ class Store:
         rows: list[Row] = []
         for number, body, head in records:
             if number != len(rows) or head != _head(rows, body):
-                raise self._refusal(f"it was edited: entry {len(rows)} does not follow from those before it")
+                raise self._refusal(
+                    f"it was edited or cut: entry {len(rows)} does not follow from those before"
+                )
             rows.append(Row(number, json.loads(body), head))
         if not rows:
             raise self._refusal("it was cut: it has no entries")
@@ -322,8 +332,12 @@ def _insert(connection: sqlite3.Connection, rows: list[Row], body: dict[str, Any
     return row
 
 
+def _code(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
 def _reason(error: sqlite3.Error) -> str:
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+    match _code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return "another process holds it; try again when that has ended"
         case sqlite3.SQLITE_FULL:

@@ -30,8 +30,8 @@ from zodc.tables import columns_of
 __all__ = ["Release", "versions"]
 
 _OTHER_RELEASE = "what other releases from the same patients have spent: their budgets add up"
+_OUTSIDE_LEDGER = "what releases from the same patients have spent that were not charged to the ledger"
 _NOT_COVERED = (
-    _OTHER_RELEASE,
     "the schema and the options: they count as public, and must not be chosen by looking at the patients",
     "scores on held-out patients, such as those of `zodc evaluate`",
     "who can see the machine on which the patients were read, its memory, or how long the run took",
@@ -188,6 +188,8 @@ class Release:
         plan = self.plan.to_dict()
         found = consult(plan["charges"], plan["delta"], plan["neighbours"])
         asks_python = any(part["kind"] == "python" for part in self.private_learner)
+        others = _OTHER_RELEASE if self.ledger is None else _OUTSIDE_LEDGER
+        not_covered = [others, *_NOT_COVERED, *([_ROW_BY_ROW] if asks_python else [])]
         return {
             "zodc": "release",
             "status": "private" if self.private else "NOT PRIVATE: the noise was seeded for a test",
@@ -208,7 +210,7 @@ class Release:
             },
             "events": plan["charges"],
             "ledger": self.ledger,
-            "not_covered": [*_NOT_COVERED, _ROW_BY_ROW] if asks_python else list(_NOT_COVERED),
+            "not_covered": not_covered,
             "mode": self.mode,
             "learner": self.learner,
             "private_learner": self.private_learner,

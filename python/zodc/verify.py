@@ -33,12 +33,16 @@ class Verification:
         Upper bounds on ε by `dp-accounting`, from the events of the manifest.
     faults : tuple of str
         What does not hold; empty when the claim is right.
+    ledger : dict or None
+        The entry of the cohort's ledger that the release says it was charged as; the ledger itself proves it
+        (`zodc ledger verify`).
     """
 
     epsilon: float
     delta: float
     recomputed: Oracle
     faults: tuple[str, ...]
+    ledger: dict[str, Any] | None = None
 
     @property
     def ok(self) -> bool:
@@ -52,10 +56,26 @@ class Verification:
         lines = [
             f"claimed      epsilon {self.epsilon:g} at delta {self.delta:g}",
             f"recomputed   epsilon {found.tightest:.6f} (RDP {found.rdp:.6f}{tighter})",
+            f"ledger       {self._ledger_line}",
             *(f"FAULT        {fault}" for fault in self.faults),
             "verified: the claim holds and every file is as released" if self.ok else "NOT verified",
         ]
         return "\n".join(lines)
+
+    @property
+    def _ledger_line(self) -> str:
+        if self.ledger is None:
+            return "none; what other releases of the cohort have spent is not known"
+        return (
+            "cohort {cohort!r}, entry {entry}, epsilon {spent_epsilon:.6g} of {epsilon:g} spent at delta "
+            "{delta:g}, head {head}".format(**self.ledger)
+        )
+
+
+def _ledger_faults(ledger: dict[str, Any] | None) -> list[str]:
+    if ledger is None or ledger["spent_epsilon"] <= ledger["epsilon"]:
+        return []
+    return ["its ledger has spent more than the cohort's budget"]
 
 
 def verify(path: str | Path) -> Verification:
@@ -81,6 +101,8 @@ def verify(path: str | Path) -> Verification:
         epsilon, delta = float(manifest["epsilon"]), float(manifest["delta"])
         recomputed, faults = _recomputed(manifest["events"], delta, manifest["neighbours"])
         faults += [*_budget_faults(manifest, recomputed), *_lattice_faults(manifest)]
+        ledger = manifest.get("ledger")
+        faults += _ledger_faults(ledger)
         if "schema.toml" not in files:
             faults += _plan_faults(manifest, Path(path) / "schema.toml")
     except (KeyError, TypeError, AttributeError) as error:
@@ -88,7 +110,9 @@ def verify(path: str | Path) -> Verification:
             f"release, file '{folder.MANIFEST}': {error!s} is missing or malformed; save it anew"
         ) from None
     faults += [f"file '{name}': {fault}" for name, fault in files.items()]
-    return Verification(epsilon=epsilon, delta=delta, recomputed=recomputed, faults=tuple(faults))
+    return Verification(
+        epsilon=epsilon, delta=delta, recomputed=recomputed, faults=tuple(faults), ledger=ledger
+    )
 
 
 def _recomputed(events: list[dict[str, Any]], delta: float, neighbours: str) -> tuple[Oracle, list[str]]:
