@@ -199,8 +199,8 @@ class Store:
                 yield connection
         except sqlite3.Error as error:
             is_held = _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-            kind = _HeldError if is_held else LedgerError
-            raise kind(str(self._refusal(_reason(error)))) from None
+            refusal = _HeldError if is_held else LedgerError
+            raise refusal(str(self._refusal(_reason(error)))) from None
         except OSError as error:
             raise self._refusal(f"{error.strerror or 'its folder cannot be written'}") from None
 
