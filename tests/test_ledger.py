@@ -182,6 +182,20 @@ def test_mixed_guarantees_are_refused(ledger: Ledger, name: str, value: str) -> 
     assert len(ledger.entries) == 1
 
 
+def test_replaced_units_compose_by_their_own_noise_and_never_with_samples(path: Path) -> None:
+    ledger = Ledger(path, epsilon=2.0, delta=1e-5)
+    assert ledger.charge(condenser(neighbours="replace_one").plan()).neighbours == "replace_one"
+    assert 0.99 < ledger.spent <= 1.0
+
+    def sample(values) -> None:
+        values["neighbours"] = "replace_one"
+        values["charges"][-1]["event"].update(mechanism="poisson_gaussian", sampling_rate=0.1)
+
+    with pytest.raises(ValueError, match="'sampling_rate' option must be 1 but for"):
+        ledger.charge(_edited(sample))
+    assert len(ledger.entries) == 1
+
+
 # ---- runs
 
 

@@ -17,7 +17,17 @@ from zodc.cli_schema import schema
 
 __all__ = ["main"]
 
-COMMANDS: tuple[click.Command, ...] = (schema, plan, condense, recondense, evaluate, verify, report, ledger, demo)
+COMMANDS: tuple[click.Command, ...] = (
+    schema,
+    plan,
+    condense,
+    recondense,
+    evaluate,
+    verify,
+    report,
+    ledger,
+    demo,
+)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -184,7 +184,7 @@ class Ledger:
         """
         run_id = uuid.uuid4().hex if run_id is None else _name("run_id", run_id)
         asked = plan.to_dict()
-        charges = check_charges(asked["charges"])
+        charges = check_charges(asked["charges"], asked["neighbours"])
 
         def entry(rows: list[Row]) -> dict[str, Any]:
             entries = [_entry(row) for row in self._own(rows)[1:]]

@@ -45,7 +45,7 @@ def largest_left(charges: list[dict[str, Any]], epsilon: float, delta: float) ->
     return compose([_question(noisy)], delta)[0]
 
 
-def check_charges(charges: Any) -> list[dict[str, Any]]:
+def check_charges(charges: Any, neighbours: str) -> list[dict[str, Any]]:
     """Check the charges of a plan that may have been written by hand; return them.
 
     Raises
@@ -59,6 +59,11 @@ def check_charges(charges: Any) -> list[dict[str, Any]]:
         normal("noise_multiplier", event["noise_multiplier"])
         if event["mechanism"] == "poisson_gaussian":
             normal("sampling_rate", event["sampling_rate"])
+            if neighbours != "add_remove":
+                raise OptionError(
+                    "The 'sampling_rate' option must be 1 but for neighbours='add_remove': Poisson samples "
+                    f"are accounted for there only. Got neighbours={neighbours!r} instead."
+                )
         if type(count) is not int or count < 1:
             raise OptionError(
                 f"The 'count' option must be a whole number of at least 1. Got {count!r} instead."
