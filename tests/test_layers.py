@@ -33,6 +33,7 @@ MODULES = (
     "figures",
     "forecast",
     "report",
+    "card",
     "release",
     "containers",
     "condenser",

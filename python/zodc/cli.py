@@ -11,7 +11,7 @@ import click
 from zodc.cli_check import evaluate, verify
 from zodc.cli_common import Commands
 from zodc.cli_ledger import ledger
-from zodc.cli_report import report
+from zodc.cli_report import card, report
 from zodc.cli_run import condense, demo, plan, recondense
 from zodc.cli_schema import schema
 
@@ -26,6 +26,7 @@ COMMANDS: tuple[click.Command, ...] = (
     verify,
     report,
     ledger,
+    card,
     demo,
 )
 

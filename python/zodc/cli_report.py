@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from zodc import folder
+from zodc.card import CARD, CROISSANT, croissant, markdown
 from zodc.cli_common import FOLDER, USAGE, Fault
 from zodc.folder import REPORT
 from zodc.release import Release
 from zodc.report import render
 
-__all__ = ["report"]
+__all__ = ["card", "report", "write_page"]
 
 
 @click.command(short_help="Write the page that the custodian signs.")
@@ -38,3 +39,28 @@ def write_page(path: Path, text: str) -> None:
     if path.exists():
         raise Fault(f"'{path}' exists; name another with --out", USAGE)
     folder.put(path, text)
+
+
+@click.command(short_help="Write a dataset card and Croissant metadata.")
+@click.argument("release", type=FOLDER)
+@click.option("--license", help="Licence of the rows, by its SPDX name or address.")
+@click.option("--creator", help="Who publishes the rows.")
+@click.option("--url", help="Where the rows will be found.")
+@click.option("--overwrite", is_flag=True, help="Replace a card that is there.")
+def card(release: Path, license: str | None, creator: str | None, url: str | None, overwrite: bool) -> None:
+    """Write README.md (dataset card) and croissant.json (Croissant 1.1) into RELEASE.
+
+    Both come from the folder alone and may be edited; the manifest does not list them.
+    """
+    loaded = Release.load(release)
+    manifest = folder.read_manifest(release)
+    for name in (CARD, CROISSANT):
+        if (release / name).exists() and not overwrite:
+            raise Fault(f"'{release / name}' exists; pass --overwrite to replace it", USAGE)
+    texts = {
+        CARD: markdown(loaded, manifest, license=license),
+        CROISSANT: croissant(loaded, manifest, license=license, creator=creator, url=url),
+    }
+    for name, text in texts.items():
+        folder.put(release / name, text)
+        click.echo(str(release / name))

@@ -19,7 +19,7 @@ from zodc.plots import ReleasePlots, draw_marginal, draw_outcome
 from zodc.schema import Column
 from zodc.summary import Drawn, bars_of, correlation, noisy_marginals, released_cells
 
-__all__ = ["environment", "render", "usage"]
+__all__ = ["environment", "questions", "render", "usage", "values_in_words"]
 
 _QUESTIONS = {
     "marginals": "How are the values of each column, and the outcome, distributed?",
@@ -39,11 +39,11 @@ class Question:
     share: float
 
 
-def environment() -> Environment:
-    """Templates that escape whatever comes from a schema."""
+def environment(*, escape: bool = True) -> Environment:
+    """Templates that escape whatever comes from a schema, as HTML unless told otherwise."""
     found = Environment(
         loader=PackageLoader("zodc"),
-        autoescape=True,
+        autoescape=escape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -79,7 +79,7 @@ def render(release: Drawn, manifest: Mapping[str, Any]) -> str:
             manifest=manifest,
             schema=release.schema,
             questions=list(questions(manifest)),
-            columns=[(column, _values(column)) for column in release.schema.columns],
+            columns=[(column, values_in_words(column)) for column in release.schema.columns],
             figures=figures,
             shown=(len(correlation(release)), len(release.schema.features)),
             forecasts=forecast(release),
@@ -174,7 +174,7 @@ def _figures(release: Drawn) -> dict[str, Any]:
     return found
 
 
-def _values(column: Column) -> str:
+def values_in_words(column: Column) -> str:
     """Say in words which values are allowed."""
     unit = f" {column.unit}" if column.unit else ""
     if column.categories:
