@@ -9,7 +9,10 @@ use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul};
 
 /// Rows scored at once. Blocks are always full (padded with zeros), so that the bits of a row's loss
 /// do not depend on its neighbours, its place or the number of threads.
-pub const BLOCK: usize = 256;
+pub const BLOCK: usize = 64;
+
+/// Rows that go down a tree side by side; a divisor of [`BLOCK`].
+const ABREAST: usize = 8;
 
 /// One candidate: its fitted models with their weights in the objective.
 pub type Candidate = Vec<(f64, Predictor)>;
@@ -28,6 +31,8 @@ pub enum BlockOutcome<'a> {
 /// All candidates of a round, with the linear parts packed for one matrix product.
 pub struct ScoringPack<'a> {
     candidates: &'a [Candidate],
+    /// The trees of all candidates, in order.
+    trees: Vec<FlatTree>,
     n_features: usize,
     /// `n_outputs × n_features`: coefficients of all linear predictors.
     coef: Vec<f64>,
@@ -47,7 +52,7 @@ pub struct Scratch {
 impl<'a> ScoringPack<'a> {
     /// Packs the candidates of a round; `n_features` is the encoded width.
     pub fn new(candidates: &'a [Candidate], n_features: usize) -> Self {
-        let (mut coef, mut intercept) = (Vec::new(), Vec::new());
+        let (mut trees, mut coef, mut intercept) = (Vec::new(), Vec::new(), Vec::new());
         for (_, model) in candidates.iter().flatten() {
             match model {
                 Predictor::Linear(Linear { coef: c, intercept: i }) => {
@@ -58,10 +63,10 @@ impl<'a> ScoringPack<'a> {
                     coef.extend_from_slice(&hazard.coef);
                     intercept.push(0.0);
                 }
-                Predictor::Tree(_) => {}
+                Predictor::Tree(tree) => trees.push(FlatTree::new(tree)),
             }
         }
-        Self { candidates, n_features, coef, intercept }
+        Self { candidates, trees, n_features, coef, intercept }
     }
 
     /// Number of candidates.
@@ -93,6 +98,7 @@ impl<'a> ScoringPack<'a> {
             place.extend(time[..n_rows].iter().map(|&t| grid.locate(t)));
         }
         let mut rest = eta.as_slice();
+        let mut trees = self.trees.iter();
         for (candidate, out) in self.candidates.iter().zip(out.chunks_exact_mut(BLOCK)) {
             for (weight, model) in candidate {
                 let (own, next) = rest.split_at(BLOCK * n_outputs(model));
@@ -102,9 +108,13 @@ impl<'a> ScoringPack<'a> {
                     Predictor::Hazard(hazard) => add_hazard(hazard, *weight, own, place, outcome, out),
                     Predictor::Linear(_) => add_linear(*weight, own, outcome, logits, out),
                     Predictor::Tree(tree) => {
-                        let rows = x.chunks_exact(self.n_features);
-                        for (row, (features, out)) in rows.zip(out).enumerate() {
-                            *out += weight * class_loss(leaf(tree, features), row, outcome);
+                        if let Some(flat) = trees.next() {
+                            let mut leaves = [0; BLOCK];
+                            flat.leaves(x, self.n_features, &mut leaves);
+                            for (row, (&leaf, out)) in leaves.iter().zip(out).enumerate() {
+                                let log_prob = &tree.log_prob[leaf as usize..][..tree.n_classes];
+                                *out += weight * class_loss(log_prob, row, outcome);
+                            }
                         }
                     }
                 }
@@ -225,6 +235,60 @@ pub fn leaf<'t>(tree: &'t Tree, features: &[f64]) -> &'t [f64] {
             Node::Split { feature, threshold, left, right } => {
                 at = if features[feature as usize] <= threshold { left } else { right } as usize;
             }
+        }
+    }
+}
+
+/// A tree with steps instead of branches: every row makes as many steps as the deepest, those from a leaf
+/// leading back to it, so that no step has to be predicted and rows go down side by side.
+struct FlatTree {
+    steps: Vec<Step>,
+    depth: usize,
+}
+
+struct Step {
+    threshold: f64,
+    feature: u32,
+    /// Where rows at most, and rows above the threshold go.
+    next: [u32; 2],
+    /// Where the leaf's log probabilities start.
+    leaf: u32,
+}
+
+impl FlatTree {
+    fn new(tree: &Tree) -> Self {
+        let mut steps = Vec::with_capacity(tree.nodes.len());
+        let mut depths = vec![0; tree.nodes.len()];
+        for (at, node) in tree.nodes.iter().enumerate() {
+            steps.push(match *node {
+                Node::Leaf(leaf) => {
+                    let (at, leaf) = (at as u32, leaf * tree.n_classes as u32);
+                    Step { threshold: 0.0, feature: 0, next: [at, at], leaf }
+                }
+                Node::Split { feature, threshold, left, right } => {
+                    depths[left as usize] = depths[at] + 1;
+                    depths[right as usize] = depths[at] + 1;
+                    Step { threshold, feature, next: [left, right], leaf: 0 }
+                }
+            });
+        }
+        Self { steps, depth: depths.into_iter().max().unwrap_or(0) }
+    }
+
+    /// Where the log probabilities of each row's leaf start; `x` is a whole block.
+    fn leaves(&self, x: &[f64], n_features: usize, out: &mut [u32; BLOCK]) {
+        if self.depth == 0 {
+            return out.fill(self.steps[0].leaf);
+        }
+        for (x, out) in x.chunks_exact(ABREAST * n_features).zip(out.chunks_exact_mut(ABREAST)) {
+            let mut at = [0_u32; ABREAST];
+            for _ in 0..self.depth {
+                for (at, x) in at.iter_mut().zip(x.chunks_exact(n_features)) {
+                    let step = &self.steps[*at as usize];
+                    *at = step.next[usize::from(x[step.feature as usize] > step.threshold)];
+                }
+            }
+            out.iter_mut().zip(at).for_each(|(out, at)| *out = self.steps[at as usize].leaf);
         }
     }
 }
