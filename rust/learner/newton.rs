@@ -92,6 +92,9 @@ impl Secants {
 
 /// A factor is worth one more step after a full step no longer than this.
 const REUSE_BELOW: f64 = 0.5;
+/// A factor from nearby rows serves for a step per this many coordinates, however slowly the steps contract: a
+/// Hessian costs about as much as so many steps, and secants make up for it before that.
+const STEPS_PER_HESSIAN: usize = 4;
 /// A factor is rebuilt when a step is longer than this fraction of the one before.
 const CONTRACTION: f64 = 0.5;
 /// Sufficient decrease of Armijo's rule.
@@ -130,6 +133,7 @@ pub(crate) fn minimise(
 ) {
     let n = buffers.point.len();
     let mut usable = take(factor, n, &mut buffers.factor);
+    let mut steps_left = if usable { n / STEPS_PER_HESSIAN } else { 0 };
     buffers.resize(n);
 
     let mut value = objective.evaluate(&buffers.point, &mut buffers.gradient);
@@ -142,6 +146,7 @@ pub(crate) fn minimise(
     for _ in 0..stop.max_iter {
         let fresh = !usable;
         if fresh {
+            steps_left = 0;
             objective.hessian(&mut buffers.factor);
             factorise(&mut buffers.factor, n);
             buffers.secants.clear();
@@ -165,7 +170,9 @@ pub(crate) fn minimise(
         } else {
             objective.evaluate(&buffers.point, &mut buffers.gradient);
         }
-        usable = fraction == 1.0 && (size <= CONTRACTION * previous || fresh && size <= REUSE_BELOW);
+        usable = fraction == 1.0 && (size <= CONTRACTION * previous || fresh && size <= REUSE_BELOW)
+            || fraction > 0.0 && steps_left > 0;
+        steps_left = steps_left.saturating_sub(1);
         previous = if fresh && !usable { f64::INFINITY } else { size };
     }
 }
