@@ -14,6 +14,8 @@ from importlib.metadata import version
 
 from zodc._zodc import BudgetError, DataError, SchemaError
 from zodc.condenser import Condenser
+from zodc.database import read_query
+from zodc.files import read_table
 from zodc.learners import Cox, Logistic, Tree
 from zodc.ledger import Ledger, LedgerEntry, LedgerError
 from zodc.plan import Plan
@@ -39,6 +41,8 @@ __all__ = [
     "SchemaError",
     "Tree",
     "Verification",
+    "read_query",
+    "read_table",
     "verify",
 ]
 __version__ = version("zodc")

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from zodc import frames
-from zodc.cli_common import BUDGET, DISAGREEMENT, FILE, FOLDER, Fault, seed_option
+from zodc.cli_common import BUDGET, DISAGREEMENT, FOLDER, Fault, Source, seed_option, source_options
 from zodc.evaluate import evaluate as evaluate_release
 from zodc.release import Release
 from zodc.verify import verify as verify_release
@@ -18,13 +17,13 @@ __all__ = ["evaluate", "verify"]
 
 @click.command(short_help="Test models of a release on held-out real rows.")
 @click.argument("release", type=FOLDER)
-@click.option("--holdout", type=FILE, required=True, help="Real rows that were not condensed.")
+@source_options(needed=True, name="holdout")
 @click.option("--bootstrap", default=200, show_default=True, help="Replicates for the intervals.")
 @seed_option
-def evaluate(release: Path, holdout: Path, bootstrap: int, seed: int | None) -> None:
+def evaluate(release: Path, source: Source, bootstrap: int, seed: int | None) -> None:
     """Train on RELEASE, test on held-out real rows. The figures are themselves not private."""
     loaded = Release.load(release)
-    rows = frames.read_table(holdout, loaded.schema)
+    rows = source.table(loaded.schema)
     found = evaluate_release(loaded, rows, n_bootstrap=bootstrap, random_state=seed)
     Console().print(found)
 

@@ -9,8 +9,18 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
-from zodc import frames
-from zodc.cli_common import FILE, FOLDER, INTERRUPTED, Fault, as_fault, options_of, progress_bar, seed_option
+from zodc.cli_common import (
+    FILE,
+    FOLDER,
+    INTERRUPTED,
+    Fault,
+    Source,
+    as_fault,
+    options_of,
+    progress_bar,
+    seed_option,
+    source_options,
+)
 from zodc.condenser import Condenser
 from zodc.demo import run_demo
 from zodc.folder import MANIFEST
@@ -130,19 +140,21 @@ def plan(schema: Path, **options: Any) -> None:
 
 
 @click.command(short_help="Condense a cohort and write a release folder.")
-@click.argument("file", type=FILE)
+@source_options(needed=True)
 @click.option("--schema", type=FILE, required=True, help="The public schema (TOML).")
 @_recipe_options
 @click.option("--ledger", type=FILE, help="The cohort's ledger, to which the run is charged first.")
 @_out_options
 @seed_option
-def condense(file: Path, schema: Path, out: Path, overwrite: bool, seed: int | None, **options: Any) -> None:
-    """Condense the cohort in FILE (CSV or Parquet) and write a release folder."""
+def condense(
+    source: Source, schema: Path, out: Path, overwrite: bool, seed: int | None, **options: Any
+) -> None:
+    """Condense the cohort in FILE (CSV, Parquet or Arrow), or of a query, and write a release folder."""
     _check_out(out, overwrite)
     public = Schema.load(schema)
     condenser = _condenser(public, random_state=seed, **options)
     condenser.plan()
-    cohort = frames.read_table(file, public)
+    cohort = source.table(public)
     try:
         with progress_bar() as progress:
             condenser.fit(cohort, progress=progress)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from zodc._zodc import DataError
 from zodc.catalogue import Unit, Units, Variable, choose_unit, find, find_code
-from zodc.draft import FILL_IN, Draft, Type, bounded, by_name, propose
+from zodc.draft import FILL_IN, Draft, Type, bounded, by_name, propose, write
+from zodc.options import OptionError
 
-__all__ = ["read_omop", "read_redcap"]
+__all__ = ["draft_schema", "read_omop", "read_redcap"]
 
 Row = dict[str, str]
 
@@ -40,6 +42,63 @@ _NUMBERS = ("number", "integer", "number_comma_decimal")
 # What REDCap writes of the person who answered, and no number or category.
 _PERSONAL = ("email", "phone", "zipcode", "postalcode", "mrn", "ssn", "date", "datetime", "time")
 _ELSEWHERE = re.compile(r"\bin (?!serum|plasma|blood|arterial|venous|capillary|platelet poor)", re.I)
+
+
+def draft_schema(
+    types: Mapping[str, Type] | None,
+    *,
+    units: Sequence[str] = (),
+    dictionary: str | Path | None = None,
+    omop: str | Path | None = None,
+) -> str:
+    """Draft the TOML text of a schema.
+
+    Parameters
+    ----------
+    types : mapping of str to type, optional
+        Columns of the table; without it those of the description.
+    units : sequence of str
+        "si", "conventional" or "NAME=UNIT".
+    dictionary, omop : str or Path, optional
+        REDCap's data dictionary; or the description of a flat OMOP table.
+
+    Raises
+    ------
+    OSError, DataError, OptionError
+    """
+    known = Units.read(units)
+    if dictionary is not None and omop is not None:
+        raise OptionError("The 'omop' option excludes 'dictionary'; pass one of them.")
+    described: list[Draft] = []
+    if dictionary is not None:
+        described = read_redcap(dictionary, known)
+    elif omop is not None:
+        described = read_omop(omop, known)
+    elif types is None:
+        raise OptionError("The 'dictionary' option is needed where there is no table; pass one, or a table.")
+    of_name = {draft.name: draft for draft in described}
+    if types is None:
+        drafts = described
+    else:
+        if described and not set(of_name) & set(types):
+            raise DataError(
+                "dictionary: the table has none of its fields; pass its own dictionary, and a raw export"
+            )
+        is_redcap = dictionary is not None
+        drafts = [
+            of_name.get(name) or _administrative(name, is_redcap) or propose(name, dtype, known)
+            for name, dtype in types.items()
+        ]
+    unknown = next((name for name in known.of if name not in {draft.name for draft in drafts}), None)
+    if unknown is not None:
+        raise OptionError(f"The 'units' option names '{unknown}', which is no column; mend the name.")
+    return write(drafts)
+
+
+def _administrative(name: str, is_redcap: bool) -> Draft | None:
+    if is_redcap and (name.startswith("redcap_") or name.endswith("_complete")):
+        return _left_out(name, "", "REDCap's own column")
+    return None
 
 
 def read_redcap(path: str | Path, units: Units) -> list[Draft]:
@@ -95,7 +154,8 @@ def _read(
         lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error:
         raise DataError(f"dictionary: '{path.name}' is not a valid CSV; export it again") from None
-    header = [headings.get(cell.strip(), cell.strip()) for cell in (lines[0] if lines else [])]
+    first = lines[0] if lines else []
+    header = [headings.get(cell.strip(), cell.strip()) for cell in first]
     missing = [name for name in needed if name not in header]
     if missing:
         said = {value: key for key, value in headings.items()}
@@ -103,13 +163,13 @@ def _read(
         also = "; a dictionary in another language needs the English headings" if headings else ""
         raise DataError(f"dictionary: '{path.name}' is not a {what}: it has no column {names}{also}")
     wanted = [name for name in header if name in (*needed, *optional)]
-    twice = next((name for name in wanted if wanted.count(name) > 1), None)
-    if twice is not None:
+    if len(set(wanted)) < len(wanted):
+        twice = next(name for name in wanted if wanted.count(name) > 1)
         raise DataError(f"dictionary: '{path.name}' has the column '{twice}' twice; drop one")
-    rows = [dict(zip(header, [cell.strip() for cell in line], strict=False)) for line in lines[1:]]
+    rows = [dict(zip(header, map(str.strip, line), strict=False)) for line in lines[1:]]
     found = [dict.fromkeys((*needed, *optional), "") | row for row in rows if any(row.values())]
-    names = [row[needed[0]] for row in found]
-    if "" in names or len(set(names)) < len(names):
+    keys = [row[needed[0]] for row in found]
+    if "" in keys or len(set(keys)) < len(keys):
         raise DataError(
             f"dictionary: '{path.name}' has a line without '{needed[0]}', or two with the same; mend it"
         )
@@ -165,7 +225,7 @@ def _chosen(name: str, label: str, choices: list[tuple[str, str]]) -> Draft:
     codes = [code for code, _ in choices]
     if len(set(codes)) < 2 or len(set(codes)) < len(codes):
         return _left_out(name, label, "its choices are fewer than two, or one is listed twice")
-    entries = {
+    entries: dict[str, Any] = {
         "kind": "binary" if codes in (["0", "1"], ["1", "0"]) else "categorical",
         "categories": sorted(codes) if set(codes) == {"0", "1"} else codes,
         "description": f"{label}: {', '.join(f'{code} = {text}' for code, text in choices)}",
@@ -215,8 +275,8 @@ def _omop_column(row: Row, units: Units) -> Draft:
         return _listed(name, label, row["values"])
     if domain in _FLAGS and dtype != "text" and not row["unit"]:
         coding = ["false", "true"] if dtype == "truth" else ["0", "1"]
-        entries = {"kind": "binary", "categories": coding, "description": label}
-        return Draft(name=name, entries=entries, confirm="kind and categories")
+        flag: dict[str, Any] = {"kind": "binary", "categories": coding, "description": label}
+        return Draft(name=name, entries=flag, confirm="kind and categories")
     of = {**units.of, name: row["unit"]} if row["unit"] and name not in units.of else units.of
     # A unit that the catalogue does not know is no fault of the description: the bounds stay open.
     for lookup in (find_code, _component, find):
@@ -251,7 +311,11 @@ def _component(concept: str) -> tuple[Variable, Unit | None] | None:
 
 def _listed(name: str, label: str, values: str) -> Draft:
     codes = [part.partition("=")[0].strip() for part in values.split("|") if part.strip()]
-    entries = {"kind": "categorical", "categories": codes, "description": f"{label}: {values}"}
+    entries: dict[str, Any] = {
+        "kind": "categorical",
+        "categories": codes,
+        "description": f"{label}: {values}",
+    }
     if len(codes) < 2 or len(set(codes)) < len(codes):
         notes = ["its values are fewer than two, or one occurs twice"]
         return Draft(name=name, entries=entries | {"categories": [FILL_IN]}, notes=notes)

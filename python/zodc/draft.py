@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import narwhals as nw
+
 from zodc.catalogue import Unit, Units, Variable, choose_unit, find
 
-__all__ = ["CONFIRM", "FILL_IN", "Draft", "Type", "bounded", "by_name", "propose", "write"]
+__all__ = ["CONFIRM", "FILL_IN", "Draft", "Type", "bounded", "by_name", "propose", "types_of", "write"]
 
 # What a source says of a column's type without a look at its cells; None where it says nothing, as a CSV.
 Type = Literal["number", "truth", "text", "other"] | None
@@ -41,6 +43,21 @@ class Draft:
     entries: Mapping[str, Any]
     confirm: str | None = None
     notes: Sequence[str] = field(default=())
+
+
+def types_of(frame: Any) -> dict[str, Type]:
+    """Types of the columns of a frame."""
+    return {str(name): _type(dtype) for name, dtype in nw.from_native(frame).collect_schema().items()}
+
+
+def _type(dtype: Any) -> Type:
+    if dtype == nw.Boolean:
+        return "truth"
+    if dtype.is_numeric():
+        return "number"
+    if dtype == nw.Unknown:
+        return None
+    return "text" if isinstance(dtype, nw.String | nw.Categorical | nw.Enum | nw.Object) else "other"
 
 
 def propose(name: str, dtype: Type, units: Units) -> Draft:

@@ -1,4 +1,4 @@
-"""Files in: CSV and Parquet, read so that no row changes how another is read."""
+"""Files in: CSV, Parquet and Arrow, read so that no row changes how another is read."""
 
 from __future__ import annotations
 
@@ -7,20 +7,33 @@ import gzip
 import io
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from zodc._zodc import DataError
+from zodc.draft import Type, types_of
 from zodc.schema import Schema
 
-__all__ = ["read_table", "refuse_names"]
+__all__ = ["plain_cells", "read_table", "read_types", "refuse_names"]
+
+_KINDS = (
+    (".csv", "csv"),
+    (".csv.gz", "csv"),
+    (".parquet", "parquet"),
+    (".pq", "parquet"),
+    (".arrow", "arrow"),
+    (".feather", "arrow"),
+)
 
 
-def read_table(path: str | Path, schema: Schema | None = None) -> pd.DataFrame:
-    """Read a CSV (also .csv.gz) or Parquet file.
+def read_table(path: str | Path, schema: Schema | None = None) -> Any:
+    """Read a CSV (also .csv.gz), Parquet (file or folder), or Arrow file.
 
     Every line of a CSV is one row, read from itself alone: a quote ends with its line at the latest. A line
     with too few fields has missing cells; one with more fields than the header is a fault of the file.
@@ -28,11 +41,15 @@ def read_table(path: str | Path, schema: Schema | None = None) -> pd.DataFrame:
     Parameters
     ----------
     path : str or Path
-        Its ending says what it is.
+        Its ending says what it is: .csv, .csv.gz, .parquet, .pq, .arrow or .feather. A folder holds Parquet
+        files with the same columns and types; what names of folders say ("site=3") is read as texts.
     schema : Schema, optional
         All cells of a CSV are then texts as they stand in the file ("007", "NA"), for `encode` to read one
-        by one. Without it types are guessed column by column: enough to draft a schema, and for nothing
-        private.
+        by one. Without it types are guessed column by column, which is good for nothing private.
+
+    Returns
+    -------
+    pandas.DataFrame or pyarrow.Table
 
     Raises
     ------
@@ -42,28 +59,180 @@ def read_table(path: str | Path, schema: Schema | None = None) -> pd.DataFrame:
         When it is empty or not a table, or a column occurs twice. Names the line, and quotes no cell.
     """
     path = Path(path)
-    name = path.name.lower()
-    if not name.endswith((".csv", ".csv.gz", ".parquet", ".pq")):
+
+    def read(kind: str) -> Any:
+        return _read_csv(path, schema) if kind == "csv" else _read_arrow(path, kind)
+
+    return _guarded(path, read)
+
+
+def read_types(path: str | Path) -> dict[str, Type]:
+    """Read names and types of the columns; of a CSV its first line alone, which tells no types.
+
+    Raises
+    ------
+    OSError, DataError
+        Like :func:`read_table`; also for a CSV whose first line holds a number, and so is no header.
+    """
+    path = Path(path)
+
+    def read(kind: str) -> dict[str, Type]:
+        if kind != "csv":
+            schema = _arrow_schema(path, kind)
+            refuse_names(schema.names, None)
+            return types_of(schema.empty_table())
+        # Bytes, since a decoder reads ahead, into patients' rows.
+        opener = gzip.open if path.name.lower().endswith(".gz") else open
+        with opener(path, "rb") as file:
+            header = _header(file.readline().decode("utf-8-sig").rstrip("\r\n"), path)
+        refuse_names(header, None)
+        if any(_is_number(field) for field in header):
+            raise DataError(
+                f"data: the first line of '{path.name}' holds a number; put the names of the columns there"
+            )
+        return dict.fromkeys(header)
+
+    return _guarded(path, read)
+
+
+Result = TypeVar("Result")
+
+
+def _guarded(path: Path, read: Callable[[str], Result]) -> Result:
+    """Read a file of a known kind; what readers say may quote cells, and is not passed on."""
+    of_ending = (kind for ending, kind in _KINDS if path.name.lower().endswith(ending))
+    kind = "folder" if path.is_dir() else next(of_ending, None)
+    if kind is None:
         raise DataError(
-            f"data: '{path.name}' is neither CSV nor Parquet; save it as .csv, .csv.gz or .parquet"
+            f"data: '{path.name}' is neither CSV, Parquet nor Arrow; save it as .csv, .csv.gz, .parquet "
+            "or .arrow"
         )
     try:
         # A warning of the readers would tell of one cell.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if name.endswith((".parquet", ".pq")):
-                # Else one missing id would make all ids floats.
-                return pd.read_parquet(path, dtype_backend="numpy_nullable")
-            return _read_csv(path, schema)
+            return read(kind)
     except OSError as error:
         if isinstance(error, gzip.BadGzipFile) or error.errno is None:
             raise _unreadable(path) from None
         raise
     except DataError:
         raise
-    # The readers' own messages may quote cells.
-    except (ValueError, EOFError, csv.Error):
+    except (ValueError, EOFError, csv.Error, pa.ArrowException):
         raise _unreadable(path) from None
+
+
+def plain_cells(table: pa.Table) -> pa.Table:
+    """Take Arrow's extension types off, and read texts that are not UTF-8 cell by cell."""
+    for place, name in enumerate(table.column_names):
+        column = table.column(place)
+        if isinstance(column.type, pa.BaseExtensionType):
+            column = _storage(column)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            column = _readable(column)
+        if column is not table.column(place):
+            table = table.set_column(place, name, column)
+    return table
+
+
+def _storage(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if column.type.extension_name == "arrow.uuid":
+        texts = [None if cell is None else str(cell) for cell in column.to_pylist()]
+        return pa.chunked_array([pa.array(texts, pa.string())])
+    return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+
+
+def _readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        column.validate(full=True)
+        return column
+    except pa.ArrowInvalid:
+        cells = column.cast(pa.large_binary(), safe=False).to_pylist()
+        texts = [None if cell is None else cell.decode("utf-8", "backslashreplace") for cell in cells]
+        return pa.chunked_array([texts], pa.large_string())
+
+
+def _read_arrow(path: Path, kind: str) -> pa.Table:
+    if kind == "folder":
+        return _read_folder(path)
+    if kind == "parquet":
+        # Not `read_table`, which takes names of folders for columns.
+        with pq.ParquetFile(path) as file:
+            return plain_cells(file.read())
+    with _open_ipc(path) as reader:
+        return plain_cells(reader.read_all())
+
+
+def _arrow_schema(path: Path, kind: str) -> pa.Schema:
+    if kind == "folder":
+        return pa.unify_schemas([_part_schema(path, part) for part in _parts(path)])
+    if kind == "parquet":
+        return pq.read_schema(path)
+    with _open_ipc(path) as reader:
+        return reader.schema
+
+
+def _open_ipc(path: Path) -> Any:
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path)))
+    except pa.ArrowInvalid:
+        return pa.ipc.open_stream(pa.memory_map(str(path)))
+
+
+def _parts(folder: Path) -> list[Path]:
+    found = [
+        part
+        for part in sorted(folder.rglob("*"))
+        if part.is_file()
+        and part.name.lower().endswith((".parquet", ".pq"))
+        and not any(name.startswith(("_", ".")) for name in part.relative_to(folder).parts)
+    ]
+    if not found:
+        raise DataError(f"data: '{folder.name}' has no Parquet file; pass the folder that holds them")
+    schemas = [_part_schema(folder, part) for part in found]
+    for schema in schemas[1:]:
+        _refuse_other_columns(schemas[0], schema, folder)
+    return found
+
+
+def _part_schema(folder: Path, part: Path) -> pa.Schema:
+    schema = pq.read_schema(part).remove_metadata()
+    for name, _ in _of_folders(folder, part):
+        schema = schema.append(pa.field(name, pa.string()))
+    return schema
+
+
+def _refuse_other_columns(first: pa.Schema, other: pa.Schema, folder: Path) -> None:
+    odd = sorted(set(first.names) ^ set(other.names))
+    if not odd:
+        types = ((name, {first.field(name).type, other.field(name).type}) for name in first.names)
+        odd = [name for name, found in types if len(found - {pa.null()}) > 1]
+    if odd:
+        raise DataError(
+            f"data, column '{odd[0]}': it is not the same in all files of '{folder.name}'; "
+            "write them with one set of columns and types"
+        )
+
+
+def _read_folder(folder: Path) -> pa.Table:
+    tables: list[pa.Table] = []
+    for part in _parts(folder):
+        with pq.ParquetFile(part) as file:
+            table = file.read().replace_schema_metadata()
+        for name, value in _of_folders(folder, part):
+            table = table.append_column(name, pa.array([value] * len(table), pa.string()))
+        refuse_names(table.column_names, None)
+        tables.append(table.select(tables[0].column_names if tables else table.column_names))
+    return plain_cells(pa.concat_tables(tables, promote_options="default"))
+
+
+def _of_folders(folder: Path, part: Path) -> list[tuple[str, str | None]]:
+    """Read what the names of folders say, as Hive writes it."""
+    pairs = [name.partition("=") for name in part.relative_to(folder).parts[:-1] if "=" in name]
+    return [
+        (unquote(name), None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value))
+        for name, _, value in pairs
+    ]
 
 
 def refuse_names(names: Sequence[str], known: Iterable[str] | None) -> None:
@@ -95,13 +264,27 @@ def _read_csv(path: Path, schema: Schema | None) -> pd.DataFrame:
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8-sig") as file:
         lines = iter(file)
-        header = _fields(next(lines, ""))
-        if not header:
-            raise DataError(f"data: '{path.name}' is empty; pass a table with a header and rows")
+        header = _header(next(lines, ""), path)
         refuse_names(header, None if schema is None else (column.name for column in schema.columns))
         text = io.StringIO(_line(header) + "".join(_rows(lines, len(header), path)))
     options: dict[str, Any] = {} if schema is None else {"dtype": str, "na_filter": False}
-    return pd.read_csv(text, index_col=False, low_memory=False, **options)
+    frame: pd.DataFrame = pd.read_csv(text, index_col=False, low_memory=False, **options)
+    return frame
+
+
+def _header(line: str, path: Path) -> list[str]:
+    header = _fields(line)
+    if not header:
+        raise DataError(f"data: '{path.name}' is empty; pass a table with a header and rows")
+    return header
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return field.strip().lower() not in ("nan", "inf", "infinity")
 
 
 def _rows(lines: Iterator[str], width: int, path: Path) -> Iterator[str]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import narwhals as nw
-
 from zodc import _zodc
 from zodc._zodc import SchemaError
+from zodc.dictionary import draft_schema
+from zodc.draft import CONFIRM, FILL_IN, types_of
 
 __all__ = ["Column", "Kind", "Missing", "Role", "Schema", "SchemaError", "Task"]
 
@@ -23,9 +23,7 @@ Role = Literal["feature", "target", "time", "event", "patient_id", "ignore"]
 Missing = Literal["impute", "indicator"]
 Task = Literal["classification", "survival"]
 
-# Stands in a drafted schema wherever the custodian has to decide.
-_FILL_IN = "FILL IN"
-_GAPS = ("lower", "upper", "unit", "categories")
+_GAPS = ("kind", "lower", "upper", "unit", "categories")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,19 +201,39 @@ class Schema:
         return cls.from_toml(text)
 
     @staticmethod
-    def draft(frame: Any) -> str:
+    def draft(
+        frame: Any = None,
+        *,
+        units: Sequence[str] = (),
+        dictionary: str | Path | None = None,
+        omop: str | Path | None = None,
+    ) -> str:
         """Write the TOML text of a schema to be completed by hand, from names and types alone.
 
         Parameters
         ----------
-        frame : pandas, polars or pyarrow frame
+        frame : pandas, polars or pyarrow frame, or mapping of names to types, optional
+            Without it the columns are those of `dictionary` or `omop`.
+        units : sequence of str
+            "si", "conventional", or "NAME=UNIT", where names of columns do not tell the unit.
+        dictionary : str or Path, optional
+            REDCap's data dictionary (CSV).
+        omop : str or Path, optional
+            CSV that describes a flat OMOP table: field, concept_name, domain, type, unit.
 
         Returns
         -------
         str
-            Every bound and category is marked as a gap; loading it with gaps left is an error.
+            Kinds and bounds of common clinical variables are proposed, each to be confirmed, and all else is
+            marked as a gap; loading it with either left is an error.
+
+        Raises
+        ------
+        OSError, DataError, OptionError
+            When a dictionary cannot be read, or a unit is not known.
         """
-        return _draft(nw.from_native(frame, eager_only=True).schema)
+        types = frame if frame is None or isinstance(frame, Mapping) else types_of(frame)
+        return draft_schema(types, units=units, dictionary=dictionary, omop=omop)
 
     @classmethod
     def _from_table(cls, table: dict[str, Any]) -> Schema:
@@ -291,34 +309,13 @@ def _refuse_gaps(text: str) -> None:
         return
     for column in columns if isinstance(columns, list) else []:
         for option, value in column.items() if isinstance(column, dict) else ():
-            if option in _GAPS and value in (_FILL_IN, [_FILL_IN]):
+            if option in _GAPS and value in (FILL_IN, [FILL_IN]):
                 raise SchemaError(
-                    f"schema, column '{column.get('name')}': its {option} is still '{_FILL_IN}'; "
+                    f"schema, column '{column.get('name')}': its {option} is still '{FILL_IN}'; "
                     "state it from domain knowledge, never from the data"
                 )
-
-
-def _draft(types: nw.Schema) -> str:
-    lines = [
-        "# A draft from the names and types of the columns; no value was copied. Replace every",
-        f'# "{_FILL_IN}" from domain knowledge, never from the data, and check every kind. Then set',
-        '# role = "target" on the class to predict, or role = "time" and role = "event" on two columns,',
-        '# role = "patient_id" where a patient has several rows, role = "ignore" on what is not needed.',
-    ]
-    for name, dtype in types.items():
-        # A JSON text is a TOML text.
-        lines += ["", "[[column]]", f"name = {json.dumps(name, ensure_ascii=False)}", *_draft_column(dtype)]
-    return "\n".join(lines) + "\n"
-
-
-def _draft_column(dtype: Any) -> list[str]:
-    if dtype == nw.Boolean:
-        return ['kind = "binary"', 'categories = ["false", "true"]']
-    if dtype.is_numeric():
-        return [
-            'kind = "continuous"',
-            f'lower = "{_FILL_IN}"',
-            f'upper = "{_FILL_IN}"',
-            f'unit = "{_FILL_IN}"',
-        ]
-    return ['kind = "categorical"', f'categories = ["{_FILL_IN}"]']
+            if option == CONFIRM:
+                raise SchemaError(
+                    f"schema, column '{column.get('name')}': its proposal is not confirmed; check {value}, "
+                    f"then delete the line '{CONFIRM}'"
+                )
