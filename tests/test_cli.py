@@ -149,7 +149,7 @@ def test_schema_init_drafts_names_and_types_only(here):
         assert SECRET not in draft.stdout
         assert "77.1" not in draft.stdout
     Path("schema.toml").write_text(drafts[0].stdout)
-    check_fault(run("plan", "schema.toml", "--learner", "tree", *BUDGET), 4, "age", "lower", "FILL IN")
+    check_fault(run("plan", "schema.toml", "--learner", "tree", *BUDGET), 4, "age", "not confirmed")
 
 
 def test_plan_says_what_is_spent_and_reads_no_data(here):
