@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import tomllib
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from zodc import _zodc, cli
 from zodc._zodc import SchemaError
 from zodc.catalogue import variables
-from zodc.schema import Schema
+from zodc.schema import Column, Schema
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -68,6 +69,10 @@ def _tables() -> dict[str, dict]:
 
 def test_it_is_a_json_schema_itself():
     jsonschema.Draft202012Validator.check_schema(TEXT)
+
+
+def test_it_knows_every_entry_of_a_column():
+    assert set(TEXT["$defs"]["column"]["properties"]) == {field.name for field in fields(Column)}
 
 
 @pytest.mark.parametrize("name", _tables())
@@ -126,6 +131,9 @@ BREAKS = [
     lambda t: t["column"][4].update(role="time"),
     lambda t: t["column"][0].update(role="target"),
     lambda t: t["column"][0].update(role="event"),
+    lambda t: t["column"][0].update(max_rows=3),
+    lambda t: t["column"][0].update(role="patient_id", max_rows=0),
+    lambda t: t["column"][0].update(role="patient_id", max_rows=4097),
     lambda t: [column.update(role="ignore") for column in t["column"][:4]],
     lambda t: [column.update(role="patient_id") for column in t["column"][:2]],
 ]
@@ -174,10 +182,11 @@ def columns(draw) -> dict:
         ("categories", st.lists(texts, max_size=4) | st.just("a") | st.just([1])),
         ("fallback", texts),
         ("missing", st.sampled_from(["impute", "indicator"] * 4 + ["drop"])),
+        ("max_rows", st.sampled_from([1, 32, 4096, 4097, 0, -1, "3"])),
         ("unit", st.sampled_from(["mg", "", 3])),
         ("odd", st.just(1)),
     ):
-        weight = {"odd": 30, "fallback": 5, "unit": 5, "missing": 4, "step": 4}.get(key, 1)
+        weight = {"odd": 30, "fallback": 5, "unit": 5, "missing": 4, "step": 4, "max_rows": 4}.get(key, 1)
         if draw(st.integers(0, weight)) == 0 or (key in ("lower", "upper") and draw(st.booleans())):
             column[key] = draw(values)
     return {key: value for key, value in column.items() if value is not None}
