@@ -28,6 +28,7 @@ MODULES = (
     "phases",
     "plan",
     "oracle",
+    "certify",
     "spending",
     "ledger_store",
     "ledger",

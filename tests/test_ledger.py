@@ -202,11 +202,17 @@ def test_replaced_units_compose_by_their_own_noise_and_never_with_samples(path: 
 def test_fit_is_charged_before_anything_is_asked(ledger: Ledger, monkeypatch) -> None:
     seen = []
 
-    def fail(*_, **__):
-        seen.append(ledger.spent)
-        raise RuntimeError("power cut")
+    class Cohort:
+        is_private = True
 
-    monkeypatch.setattr("zodc.condenser.Cohort", fail)
+        def __init__(self, *_) -> None:
+            pass
+
+        def marginals(self) -> str:
+            seen.append(ledger.spent)
+            raise RuntimeError("power cut")
+
+    monkeypatch.setattr("zodc.condenser.Cohort", Cohort)
     with pytest.raises(RuntimeError, match="power cut"):
         condenser(ledger).fit(patients(50))
     # Charged when the run began to ask, and nothing is given back.

@@ -275,6 +275,36 @@ def test_a_crash_between_commit_and_witness_keeps_the_charge(ledger, path, plan,
     refused(ledger, plan, "disagree")
 
 
+def test_nobody_charges_between_the_commit_and_the_witness_of_another(
+    ledger, path, plan, monkeypatch
+) -> None:
+    """Else a witness that comes late could take the place of a newer one."""
+    (told, tells), (waits, ends) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        publish, calls = ledger_store.Store._publish, []
+
+        def wait_at_second(store, staged) -> None:
+            calls.append(staged)
+            if len(calls) == 2:
+                os.write(tells, b"x")
+                os.read(waits, 1)
+            publish(store, staged)
+
+        monkeypatch.setattr(ledger_store.Store, "_publish", wait_at_second)
+        ledger.charge(plan)
+        os._exit(0)
+    os.read(told, 1)
+    monkeypatch.setattr(ledger_store, "_PATIENCE", 0.2)
+    with pytest.raises(LedgerError, match="another process holds it"):
+        ledger.charge(plan)
+    os.write(ends, b"x")
+    os.waitpid(child, 0)
+    assert ledger.charge(plan).number == 4 and len(ledger.entries) == 4
+    for end in (told, tells, waits, ends):
+        os.close(end)
+
+
 def test_killed_at_random_times_it_is_never_broken(path: Path, plan: Plan) -> None:
     """A charge that was told of is never lost; one that was not told of is there wholly or not at all."""
     told = path.with_name("told")

@@ -73,6 +73,13 @@ _recipe_options = options_of(
     ),
     click.option("--rounds", type=int, help="Private rounds T."),
     click.option("--directions", type=int, help="Directions K of a round."),
+    click.option(
+        "--accountant",
+        type=click.Choice(["native", "pld"]),
+        default="native",
+        show_default=True,
+        help="pld: less noise when rounds ask samples.",
+    ),
     click.option("--sampling-rate", type=float, help="Share of the patients asked in a round."),
     click.option(
         "--expected-patients", type=int, help="Your public guess of their number, never the file's."
@@ -136,7 +143,10 @@ def _rescue(error: BaseException, release: Release, out: Path, overwrite: bool, 
 @_recipe_options
 def plan(schema: Path, **options: Any) -> None:
     """Show what would be spent, and on what. Reads no data."""
-    click.echo(str(_condenser(Schema.load(schema), **options).plan()))
+    found = _condenser(Schema.load(schema), **options).plan()
+    click.echo(str(found))
+    if options["accountant"] == "pld" and found.sampling_rate >= 1:
+        click.echo("pld saves nothing here: with all patients in every round the native figure is exact")
 
 
 @click.command(short_help="Condense a cohort and write a release folder.")

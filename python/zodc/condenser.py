@@ -13,11 +13,12 @@ from sklearn.base import BaseEstimator
 
 from zodc import learners, phases
 from zodc._zodc import Cohort, DataError, Decoder, Rows, SchemaError
+from zodc.certify import make_certified_plan
 from zodc.containers import like_x, like_y, patients_table, probe_tables
 from zodc.frames import Encoded, encode, is_frame
 from zodc.ledger import Ledger, open_ledger
 from zodc.options import OptionError, count, public_seed
-from zodc.plan import Plan, make_plan
+from zodc.plan import Plan
 from zodc.recipe import Recipe, default_recipe
 from zodc.release import Release, today, versions
 from zodc.schema import Schema
@@ -61,6 +62,8 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         every patient in every round, and doubles the noise of rounds.
     recipe : Recipe, optional
         All public settings at once; takes the place of the defaults.
+    accountant : {"native", "pld"}, default="native"
+        `"pld"` lets `dp-accounting` certify a plan with less noise, when rounds ask samples.
     ledger : Ledger or path, optional
         Holds the cohort's total budget. Every `fit` is charged to it before any row is asked; clones share
         it.
@@ -128,6 +131,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         expected_patients: int | None = None,
         neighbours: Neighbours = "add_remove",
         recipe: Recipe | None = None,
+        accountant: str = "native",
         ledger: Ledger | str | Path | None = None,
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -146,6 +150,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         self.expected_patients = expected_patients
         self.neighbours = neighbours
         self.recipe = recipe
+        self.accountant = accountant
         self.ledger = ledger
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -239,9 +244,10 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         count("n_rows", self.n_rows)
         objective = learners.resolve(self.learner, self.schema)
         recipe = self._recipe(objective)
-        plan = make_plan(
+        plan = make_certified_plan(
             self.schema,
             recipe,
+            accountant=self.accountant,
             epsilon=self.epsilon,
             delta=self.delta,
             sampling_rate=self.sampling_rate,

@@ -21,6 +21,7 @@ _NEIGHBOURS = {
 }
 _ACCOUNTANTS = {
     "gdp": "Gaussian differential privacy (exact composition)",
+    "pld": "privacy-loss distributions (an upper bound by dp-accounting, for Poisson samples)",
     "rdp": "Rényi differential privacy (an upper bound, for Poisson samples)",
 }
 

@@ -14,7 +14,7 @@ from zodc._zodc import BudgetError
 from zodc.ledger_store import LedgerError, Row, Store
 from zodc.options import OptionError
 from zodc.plan import Plan
-from zodc.spending import check_charges, compose, largest_left, normal
+from zodc.spending import check_charges, largest_left, least_cost, normal
 
 __all__ = ["Ledger", "LedgerEntry", "LedgerError", "open_ledger"]
 
@@ -158,7 +158,7 @@ class Ledger:
 
     @property
     def left(self) -> float:
-        """ε, at the ledger's δ, of the largest run on all patients that still fits."""
+        """ε, at the ledger's δ, of the largest run on all patients that fits by the native accountant."""
         return largest_left(_spent(self.entries), self.epsilon, self.delta)
 
     def charge(self, plan: Plan, *, run_id: str | None = None) -> LedgerEntry:
@@ -189,9 +189,9 @@ class Ledger:
         def entry(rows: list[Row]) -> dict[str, Any]:
             entries = [_entry(row) for row in self._own(rows)[1:]]
             self._check_kind(entries, asked, run_id)
-            found, accountant = compose([*_spent(entries), *charges], self.delta)
+            found, accountant = least_cost([*_spent(entries), *charges], self.epsilon, self.delta)
             if not found <= self.epsilon:
-                raise self._exhausted(entries, charges, found)
+                raise self._exhausted(entries, charges, plan.epsilon, found)
             return {
                 "run_id": run_id,
                 "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -219,7 +219,7 @@ class Ledger:
             When they cost more than the ledger's budget.
         """
         entries = self.entries
-        found = compose(_spent(entries), self.delta)[0] if entries else 0.0
+        found = least_cost(_spent(entries), self.epsilon, self.delta)[0] if entries else 0.0
         if not found <= self.epsilon:
             raise self._refusal(f"its charges cost epsilon {found:.6g}, more than its {self.epsilon:g}")
         return found
@@ -300,10 +300,10 @@ class Ledger:
                     )
 
     def _exhausted(
-        self, entries: list[LedgerEntry], charges: list[dict[str, Any]], found: float
+        self, entries: list[LedgerEntry], charges: list[dict[str, Any]], epsilon: float, found: float
     ) -> BudgetError:
         left = largest_left(_spent(entries), self.epsilon, self.delta)
-        alone, _ = compose(charges, self.delta)
+        alone, _ = least_cost(charges, epsilon, self.delta)
         return BudgetError(
             f"ledger '{self.path.name}': the run asks for epsilon {alone:.6g}, "
             f"{left:.6g} is left of the cohort's total of {self.epsilon:g} (all at delta "

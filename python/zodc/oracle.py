@@ -6,10 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Oracle", "consult"]
+from zodc.options import OptionError
+
+__all__ = ["LEAST_DELTA", "Oracle", "consult", "pld_epsilon"]
 
 # Above it the tables of privacy-loss distributions take minutes, and nobody cares for the decimals.
 _MOST_EPSILON = 50.0
+# Rounding in Fourier transforms of the distributions, in terms of δ, with room to spare.
+LEAST_DELTA, _SLACK = 1e-9, 1e-11
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +89,31 @@ def consult(charges: list[dict[str, Any]], delta: float, neighbours: str = "add_
         pld=compose(pld.PLDAccountant(neighboring_relation=relation)) if is_sane else None,
         exact=exact,
     )
+
+
+def pld_epsilon(charges: list[dict[str, Any]], delta: float) -> float:
+    """Compose charges for one unit added or removed, by privacy-loss distributions, from above.
+
+    The distributions are rounded up (`pessimistic_estimate`). They are convolved by Fourier transforms in
+    floating point, so that a slack is taken off δ and a δ near that noise is refused.
+
+    Raises
+    ------
+    OptionError
+        For a δ below 1e-9.
+    """
+    if not delta >= LEAST_DELTA:
+        raise OptionError(
+            f"The 'delta' option must be at least {LEAST_DELTA:g} with accountant='pld'. Got {delta!r} "
+            "instead; take accountant='native'."
+        )
+    import dp_accounting
+    from dp_accounting import pld
+
+    accountant = pld.PLDAccountant(neighboring_relation=dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE)
+    for charge in charges:
+        accountant.compose(_mechanism(dp_accounting, charge["event"]), charge["count"])
+    return float(accountant.get_epsilon(delta - _SLACK))
 
 
 def _mechanism(dp_accounting: Any, event: dict[str, Any]) -> Any:

@@ -40,8 +40,9 @@ class Plan:
 
     @property
     def epsilon(self) -> float:
-        """Target ε."""
-        return float(self.to_dict()["epsilon"])
+        """Target ε, which the release claims."""
+        values = self.to_dict()
+        return float(values["certified"]["target"] if "certified" in values else values["epsilon"])
 
     @property
     def delta(self) -> float:
@@ -51,12 +52,19 @@ class Plan:
     @property
     def spent_epsilon(self) -> float:
         """ε of all charges at δ; never above the target."""
+        values = self.to_dict()
+        return float(values.get("certified", values["spent"])["epsilon"])
+
+    @property
+    def native_epsilon(self) -> float:
+        """ε of all charges at δ by zodc's own accountant; above the target where `accountant` is `"pld"`."""
         return float(self.to_dict()["spent"]["epsilon"])
 
     @property
     def accountant(self) -> str:
-        """Accountant that found it: `"gdp"` is exact, `"rdp"` serves Poisson samples."""
-        return str(self.to_dict()["spent"]["accountant"])
+        """Accountant that found it: `"gdp"` is exact, `"rdp"` and the tighter `"pld"` serve samples."""
+        values = self.to_dict()
+        return str(values.get("certified", values["spent"])["accountant"])
 
     @property
     def unit(self) -> str:
@@ -87,6 +95,7 @@ class Plan:
         rows = [
             ("budget", f"epsilon {self.epsilon:g}, delta {self.delta:g}"),
             ("spent", f"epsilon {self.spent_epsilon:.6f} ({self.accountant} accountant)"),
+            *self._certificate(),
             ("unit", f"one {self.unit}, {_NEIGHBOURS[self.neighbours]}"),
             (
                 "patients per round",
@@ -100,6 +109,19 @@ class Plan:
             ("model fits", f"{2 * self.directions * self.rounds:,} (2 × {self.directions} × {self.rounds})")
         )
         return "\n".join(f"{name:<20}{text}" for name, text in rows)
+
+    def _certificate(self) -> list[tuple[str, str]]:
+        """Return what the native accountant finds beside the one that certifies the claim."""
+        certified = self.to_dict().get("certified")
+        if certified is None:
+            return []
+        return [
+            ("native accountant", f"epsilon {self.native_epsilon:.6f}; not what is claimed"),
+            (
+                "noise saved",
+                f"{certified['noise_saved']:.1%} of a round's, against a plan by the native accountant",
+            ),
+        ]
 
 
 def make_plan(

@@ -198,10 +198,10 @@ class Release:
             "unit": plan["unit"],
             "rows_per_unit": 1 if self.schema.patient_id is None else self.schema.patient_id.max_rows,
             "neighbours": plan["neighbours"],
-            "epsilon": plan["epsilon"],
+            "epsilon": self.plan.epsilon,
             "delta": plan["delta"],
-            "spent_epsilon": plan["spent"]["epsilon"],
-            "accountant": plan["spent"]["accountant"],
+            "spent_epsilon": self.plan.spent_epsilon,
+            "accountant": self.plan.accountant,
             "dp_accounting": {"pld_epsilon": found.tightest, "rdp_epsilon": found.rdp},
             "mechanism": "clip in L2, truncate to an integer lattice, sum exactly, add rounded normal noise",
             "lattice": {

@@ -8,8 +8,9 @@ from typing import Any
 
 from zodc import _zodc
 from zodc.options import OptionError, number
+from zodc.oracle import LEAST_DELTA, pld_epsilon
 
-__all__ = ["check_charges", "compose", "largest_left", "normal"]
+__all__ = ["check_charges", "compose", "largest_left", "least_cost", "normal"]
 
 # Noise beyond which a question tells nothing.
 _MOST_NOISE = 1e12
@@ -17,13 +18,29 @@ _MOST_NOISE = 1e12
 
 def compose(charges: list[dict[str, Any]], delta: float) -> tuple[float, str]:
     """Find ε of all charges together at δ, and the accountant that found it."""
+    return _zodc.epsilon(json.dumps(_merged(charges)), delta)
+
+
+def least_cost(charges: list[dict[str, Any]], epsilon: float, delta: float) -> tuple[float, str]:
+    """Find ε as `compose` does; beyond a budget also by privacy-loss distributions, if there are samples.
+
+    Both are upper bounds on the cost of all charges together, so that the smaller one holds.
+    """
+    found, accountant = compose(charges, delta)
+    is_sampled = any(charge["event"]["mechanism"] == "poisson_gaussian" for charge in charges)
+    # Nobody can be helped far beyond the budget, and the tables grow with ε.
+    if found <= epsilon or not is_sampled or delta < LEAST_DELTA or found > 2.0 * epsilon + 1.0:
+        return found, accountant
+    return min((found, accountant), (pld_epsilon(_merged(charges), delta), "pld"))
+
+
+def _merged(charges: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Equal events with their counts added: many runs of one plan take no more time than one."""
     counts: dict[str, int] = {}
-    # Equal events are counted together: many runs of one plan take no more time than one.
     for charge in charges:
         event = json.dumps(charge["event"], sort_keys=True)
         counts[event] = counts.get(event, 0) + charge["count"]
-    merged = [{"event": json.loads(event), "count": n, "what": "ledger"} for event, n in counts.items()]
-    return _zodc.epsilon(json.dumps(merged), delta)
+    return [{"event": json.loads(event), "count": n, "what": "ledger"} for event, n in counts.items()]
 
 
 def largest_left(charges: list[dict[str, Any]], epsilon: float, delta: float) -> float:

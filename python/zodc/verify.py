@@ -134,7 +134,8 @@ def _plan_faults(manifest: dict[str, Any], schema: Path) -> list[str]:
         plan = make_plan(
             Schema.load(schema),
             Recipe.from_dict(manifest["recipe"]),
-            epsilon=manifest["epsilon"],
+            # A certified plan was made for more than it claims; that it costs no more is recomputed.
+            epsilon=claimed["epsilon"] if "certified" in claimed else manifest["epsilon"],
             delta=manifest["delta"],
             sampling_rate=rate,
             neighbours=claimed["neighbours"],
@@ -143,7 +144,7 @@ def _plan_faults(manifest: dict[str, Any], schema: Path) -> list[str]:
         return [f"its plan cannot be made anew: {error}"]
     round_lattice = {"noise_scale": plan["round_noise_scale"], "sensitivity": plan["round_sensitivity"]}
     pairs = [
-        ("plan", claimed, plan),
+        ("plan", {name: value for name, value in claimed.items() if name != "certified"}, plan),
         ("events", manifest["events"], plan["charges"]),
         ("unit", manifest["unit"], plan["unit"]),
         ("neighbours", manifest["neighbours"], plan["neighbours"]),
@@ -177,8 +178,13 @@ def _budget_faults(manifest: dict[str, Any], recomputed: Oracle) -> list[str]:
         faults.append("the release is stamped NOT PRIVATE")
     if not recomputed.tightest <= manifest["epsilon"] * (1 + _TOLERANCE):
         faults.append(f"its events cost epsilon {recomputed.tightest:.6f}, more than it claims")
+    certified = manifest["plan"].get("certified")
+    if certified is not None and certified["target"] != manifest["epsilon"]:
+        faults.append("its plan was certified for another epsilon than it claims")
     if not manifest["spent_epsilon"] <= manifest["epsilon"]:
         faults.append("it has spent more than its budget")
+    if not recomputed.tightest <= manifest["spent_epsilon"] * (1 + _TOLERANCE):
+        faults.append("its events cost more than it says was spent")
     return faults
 
 
