@@ -296,10 +296,12 @@ def test_nobody_charges_between_the_commit_and_the_witness_of_another(
         os._exit(0)
     os.read(told, 1)
     monkeypatch.setattr(ledger_store, "_PATIENCE", 0.2)
-    with pytest.raises(LedgerError, match="another process holds it"):
-        ledger.charge(plan)
-    os.write(ends, b"x")
-    os.waitpid(child, 0)
+    try:
+        with pytest.raises(LedgerError, match="another process holds it"):
+            ledger.charge(plan)
+    finally:
+        os.write(ends, b"x")
+        os.waitpid(child, 0)
     assert ledger.charge(plan).number == 4 and len(ledger.entries) == 4
     for end in (told, tells, waits, ends):
         os.close(end)
