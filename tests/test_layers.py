@@ -32,6 +32,7 @@ MODULES = (
     "spending",
     "ledger_store",
     "ledger",
+    "disclosures",
     "folder",
     "label",
     "summary",
