@@ -20,7 +20,7 @@ from zodc._zodc import BudgetError, DataError, SchemaError, check_schema, schema
 from zodc.frames import encode, read_table
 from zodc.plan import make_plan
 
-QUICK, SLOW = 60, 2500
+QUICK, SLOW = 30, 1000
 OWN = (DataError, SchemaError, BudgetError)
 
 
