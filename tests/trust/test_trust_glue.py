@@ -181,3 +181,19 @@ def test_check_32_scores_on_real_rows_stay_apart_from_the_release(tmp_path) -> N
     assert any("evaluate" in line for line in release.manifest()["not_covered"])
     survival = _condenser(SURVIVAL, learner="cox").fit(survivors(60)).release_
     assert not {"auroc", "c_index", "score", "metrics", "evaluation"} & survival.manifest().keys()
+
+
+def test_the_manifest_makes_the_disclosures_of_nist_800_226() -> None:
+    """Unit, neighbours, ε, δ, mechanism, accountant, trust, data, choices, post-processing, limits."""
+    manifest = _condenser().fit(patients(40)).release_.manifest()
+    told = {
+        "unit", "neighbours", "epsilon", "delta", "spent_epsilon", "mechanism", "accountant", "events",
+        "lattice",
+        "trust_model", "data_holder", "randomness", "data_dependent_choices", "post_processing",
+        "what_is_released", "not_covered", "ledger",
+    }  # fmt: skip
+    assert told <= manifest.keys()
+    assert manifest["trust_model"].startswith("central")
+    assert "workers" not in manifest["data_holder"]
+    direct = _condenser(learner=Stops(), mode="direct").fit(patients(40)).release_.manifest()
+    assert "workers" in direct["data_holder"] and any("prints" in line for line in direct["not_covered"])
