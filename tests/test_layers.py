@@ -49,11 +49,13 @@ MODULES = (
     "evaluate",
     "demo",
     "cli_common",
+    "cli_source",
     "cli_schema",
     "cli_run",
     "cli_ledger",
     "cli_check",
     "cli_report",
+    "cli_study",
     "cli",
     "__main__",
 )

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from zodc.cli_common import BUDGET, DISAGREEMENT, FOLDER, Fault, Source, seed_option, source_options
+from zodc.cli_common import (
+    BUDGET,
+    DISAGREEMENT,
+    FOLDER,
+    Fault,
+    json_option,
+    quiet_option,
+    seed_option,
+    tell,
+)
+from zodc.cli_source import Source, source_options
 from zodc.evaluate import evaluate as evaluate_release
 from zodc.release import Release
 from zodc.verify import verify as verify_release
@@ -20,20 +30,23 @@ __all__ = ["evaluate", "verify"]
 @source_options(needed=True, name="holdout")
 @click.option("--bootstrap", default=200, show_default=True, help="Replicates for the intervals.")
 @seed_option
+@json_option
 def evaluate(release: Path, source: Source, bootstrap: int, seed: int | None) -> None:
     """Train on RELEASE, test on held-out real rows. The figures are themselves not private."""
     loaded = Release.load(release)
     rows = source.table(loaded.schema)
     found = evaluate_release(loaded, rows, n_bootstrap=bootstrap, random_state=seed)
-    Console().print(found)
+    tell(found, {"private": False, "scores": found.frame().to_dict("records")})
 
 
 @click.command(short_help="Recompute the budget of a release, check its files.")
 @click.argument("release", type=FOLDER)
+@json_option
+@quiet_option
 def verify(release: Path) -> None:
     """Recompute the budget of RELEASE from its manifest alone, and check its files."""
     found = verify_release(release)
-    click.echo(str(found))
+    tell(str(found), {"verified": found.ok} | asdict(found))
     if not found.ok:
         only_files = all(fault.startswith("file ") for fault in found.faults)
         raise Fault(f"not verified: {'; '.join(found.faults)}", DISAGREEMENT if only_files else BUDGET)
