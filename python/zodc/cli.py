@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import click
 
-from zodc.cli_check import evaluate, verify
+from zodc.cli_check import audit, evaluate, verify
 from zodc.cli_common import Commands
 from zodc.cli_ledger import ledger
 from zodc.cli_report import card, report
 from zodc.cli_run import condense, demo, plan, recondense
 from zodc.cli_schema import schema
-from zodc.cli_study import completion, run
 
 __all__ = ["main"]
 
@@ -23,14 +22,13 @@ COMMANDS: tuple[click.Command, ...] = (
     plan,
     condense,
     recondense,
-    run,
     evaluate,
     verify,
+    audit,
     report,
     ledger,
     card,
     demo,
-    completion,
 )
 
 

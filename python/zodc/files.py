@@ -118,8 +118,7 @@ def _guarded(path: Path, read: Callable[[str], Result]) -> Result:
         raise
     except DataError:
         raise
-    # The readers' own messages may quote cells, and pyarrow has errors of many classes.
-    except Exception:
+    except (ValueError, EOFError, csv.Error, pa.ArrowException):
         raise _unreadable(path) from None
 
 

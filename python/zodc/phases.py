@@ -22,7 +22,7 @@ from zodc.options import ModelError
 from zodc.recipe import Recipe, Schedule
 from zodc.tables import Table
 
-__all__ = ["Model", "Objective", "Progress", "direct", "private_native", "public"]
+__all__ = ["Model", "Objective", "Progress", "direct", "native_losses", "private_native", "public"]
 
 # Rounds in a row in which most fits fail, after which a run is given up.
 _PATIENCE = 5
@@ -104,7 +104,7 @@ class _Losses:
         with np.errstate(all="ignore"):
             native = self.objective.native_json
             if json.loads(native):
-                total += np.column_stack([_native_losses(decoder, native, t, self.test) for t in tables])
+                total += np.column_stack([native_losses(decoder, native, t, self.test) for t in tables])
             for (weight, model), frame in zip(self.objective.models, self.frames, strict=True):
                 # max_nbytes=None: joblib must not write patients' rows to a temporary file.
                 work = Parallel(n_jobs=self.n_jobs, max_nbytes=None)
@@ -241,7 +241,8 @@ def _differences(losses: Floats, is_lost: NDArray[np.bool_]) -> Floats:
     return np.ascontiguousarray(found)
 
 
-def _native_losses(decoder: Decoder, learners_json: str, train: Table, test: Table) -> Floats:
+def native_losses(decoder: Decoder, learners_json: str, train: Table, test: Table) -> Floats:
+    """Fit native learners on `train`; return the loss of each row of `test` (outcomes as of `Model`)."""
     x, x_test = decoder.encode_table(*train[:2]), decoder.encode_table(*test[:2])
     outcome = [np.ascontiguousarray(column) for column in train[2].T]
     columns = [np.ascontiguousarray(column) for column in test[2].T]
