@@ -33,6 +33,10 @@ def test_code_runs_in_order(tmp_path, monkeypatch):
     for language, code in BLOCKS:
         if language == "python":
             exec(compile(code, str(README), "exec"), names)
+        elif language == "toml":
+            (tmp_path / "study.toml").write_text(code, encoding="utf-8")
+            done = subprocess.run(["zodc", "run", "study.toml"], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
         elif "pip install" not in code:
             done = subprocess.run(["bash", "-euo", "pipefail", "-c", code], capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
@@ -40,8 +44,9 @@ def test_code_runs_in_order(tmp_path, monkeypatch):
             continue
         ran.append(language)
     assert ran.count("python") == 3
-    assert ran.count("sh") == 1
-    assert {"patients.csv", "release", "smaller", "release_logistic"} <= {p.name for p in tmp_path.iterdir()}
+    assert (ran.count("sh"), ran.count("toml")) == (1, 1)
+    made = {"patients.csv", "release", "smaller", "study", "study-100", "release_logistic"}
+    assert made <= {p.name for p in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize("block", [code for language, code in BLOCKS if language == "sh"])

@@ -34,6 +34,8 @@ struct Case {
     outcome: Vec<(f64, f64)>,
     /// Patient of each row; empty without a patient_id.
     patient: Vec<i64>,
+    /// What the removed unit's rows become when it is replaced.
+    replacement: Option<Vec<(Vec<f64>, (f64, f64))>>,
     /// Which unit the neighbour lacks: the last one under Poisson sampling, so that the others keep their draws.
     removed: usize,
     rate: Option<f64>,
@@ -71,14 +73,31 @@ fn case() -> impl Strategy<Value = Case> {
         let learner = prop::sample::select(learners(task));
         let schema = schema_text(&columns, task, has_patients);
         let rate = prop::option::of(prop::sample::select(vec![0.05, 0.5, 0.9]));
-        let more = (rate, learner, 1..5_u64, -3.0..2.0_f64, any::<u64>(), any::<prop::sample::Index>());
+        let row = (prop::collection::vec(cell(), columns.len()), (cell(), cell()));
+        let replacement = prop::option::weighted(0.4, prop::collection::vec(row, n_rows));
+        let more =
+            (rate, learner, 1..5_u64, -3.0..2.0_f64, any::<u64>(), any::<prop::sample::Index>(), replacement);
         (rows, outcome, patient, more).prop_map(move |(cells, outcome, patient, more)| {
-            let (rate, learners, directions, log_clip, seed, removed) = more;
+            let (rate, learners, directions, log_clip, seed, removed, replacement) = more;
+            // Samples are accounted for under addition and removal only.
+            let rate = if replacement.is_some() { None } else { rate };
             let n_units = units(&patient, n_rows).len();
             let removed = if rate.is_some() { n_units - 1 } else { removed.index(n_units) };
             let clip = 10_f64.powf(log_clip);
             let schema = schema.clone();
-            Case { schema, cells, outcome, patient, removed, rate, learners, directions, clip, seed }
+            Case {
+                schema,
+                cells,
+                outcome,
+                patient,
+                replacement,
+                removed,
+                rate,
+                learners,
+                directions,
+                clip,
+                seed,
+            }
         })
     })
 }
@@ -117,6 +136,27 @@ fn units(patient: &[i64], n_rows: usize) -> Vec<i64> {
 }
 
 impl Case {
+    fn neighbours(&self) -> Neighbours {
+        if self.replacement.is_some() { Neighbours::ReplaceOne } else { Neighbours::AddRemove }
+    }
+
+    fn unit(&self, row: usize) -> i64 {
+        self.patient.get(row).copied().unwrap_or(row as i64)
+    }
+
+    /// Rows of D, or of the neighbour, with what stands in them.
+    fn rows(&self, is_neighbour: bool) -> Vec<(usize, &[f64], (f64, f64))> {
+        let removed = units(&self.patient, self.cells.len())[self.removed];
+        let own = |row: usize| (row, self.cells[row].as_slice(), self.outcome[row]);
+        let of_neighbour = |row: usize| match &self.replacement {
+            _ if self.unit(row) != removed => Some(own(row)),
+            Some(others) => Some((row, others[row].0.as_slice(), others[row].1)),
+            None => None,
+        };
+        let all = 0..self.cells.len();
+        if is_neighbour { all.filter_map(of_neighbour).collect() } else { all.map(own).collect() }
+    }
+
     fn options(&self) -> PlanOptions {
         PlanOptions {
             epsilon: 8.0,
@@ -126,19 +166,16 @@ impl Case {
             marginal_share: 0.3,
             sampling_rate: self.rate,
             expected_patients: None,
-            neighbours: Neighbours::AddRemove,
+            neighbours: self.neighbours(),
         }
     }
 
-    /// The cohort D, or its neighbour without the removed unit; both with the same seed of noise.
+    /// The cohort D, or its neighbour; both with the same seed of noise.
     fn cohort(&self, schema: &Schema, plan: &Plan, is_neighbour: bool) -> Option<PrivateCohort> {
-        let removed = units(&self.patient, self.cells.len())[self.removed];
-        let unit = |row: usize| self.patient.get(row).copied().unwrap_or(row as i64);
-        let rows: Vec<usize> =
-            (0..self.cells.len()).filter(|&row| !is_neighbour || unit(row) != removed).collect();
-        let cells: Vec<f64> = rows.iter().flat_map(|&row| self.cells[row].clone()).collect();
-        let (first, second): (Vec<f64>, Vec<f64>) = rows.iter().map(|&row| self.outcome[row]).unzip();
-        let patient: Vec<i64> = rows.iter().map(|&row| unit(row)).collect();
+        let rows = self.rows(is_neighbour);
+        let cells: Vec<f64> = rows.iter().flat_map(|(_, cells, _)| cells.to_vec()).collect();
+        let (first, second): (Vec<f64>, Vec<f64>) = rows.iter().map(|(_, _, outcome)| *outcome).unzip();
+        let patient: Vec<i64> = rows.iter().map(|(row, ..)| self.unit(*row)).collect();
         let patient = (!self.patient.is_empty()).then_some(patient.as_slice());
         let outcome = if schema.column(Role::Time).is_some() {
             RawOutcome::Survival(&first, &second)
@@ -294,6 +331,7 @@ fn check_22_the_replay_sees_a_patient_who_reaches_the_bound() {
             cells: cells.clone(),
             outcome: outcome.clone(),
             patient: vec![],
+            replacement: None,
             removed,
             rate,
             learners: learners.clone(),
@@ -320,14 +358,42 @@ proptest! {
         let (Some(mut one), Some(mut other)) = (case.cohort(&schema, &plan, false), case.cohort(&schema, &plan, true))
         else { return Ok(()) };
         let k = case.directions as usize;
-        let removed = units(&case.patient, case.cells.len())[case.removed];
-        let unit = |row: usize| case.patient.get(row).copied().unwrap_or(row as i64);
-        let differences: Vec<f64> = bits[..case.cells.len() * k].to_vec();
-        let kept: Vec<f64> =
-            differences.chunks_exact(k).enumerate().filter(|(row, _)| unit(*row) != removed).flat_map(|(_, d)| d.to_vec()).collect();
-        let a = one.answer_differences(&differences, case.clip).unwrap();
+        let differences = &bits[..case.cells.len() * k];
+        // A replaced unit takes numbers from the far end.
+        let kept: Vec<f64> = case
+            .rows(true)
+            .iter()
+            .flat_map(|(row, cells, _)| {
+                let is_own = std::ptr::eq(cells.as_ptr(), case.cells[*row].as_ptr());
+                if is_own { differences[row * k..][..k].to_vec() } else { bits[bits.len() - k..].to_vec() }
+            })
+            .collect();
+        let a = one.answer_differences(differences, case.clip).unwrap();
         let b = other.answer_differences(&kept, case.clip).unwrap();
         let squared = squared_distance(&a, &b, case.clip / RADIUS as f64);
         prop_assert!(squared <= i128::from(plan.round_sensitivity).pow(2), "{}", squared);
     }
+}
+
+/// Under `replace_one` two opposite vectors reach twice the radius, which is what the plan declares.
+#[test]
+fn check_20_a_replaced_patient_reaches_twice_the_radius() {
+    let schema = support::schema(support::CLASSIFICATION);
+    let (cells, y) = support::patients(2, 1);
+    let answers = |neighbours, sign: f64| {
+        let options = PlanOptions { neighbours, ..support::options(8.0) };
+        let plan = Plan::new(&schema, &options).unwrap();
+        let source = NoiseSource::seeded_for_tests(1);
+        let outcome = RawOutcome::Classes(&y);
+        let mut cohort = PrivateCohort::new(&schema, &cells, outcome, None, plan.clone(), source).unwrap();
+        (cohort.answer_differences(&[9.0 * sign, 0.0, 0.0, 0.0, 0.0, 0.0], 1.0).unwrap(), plan)
+    };
+    let (plus, plan) = answers(Neighbours::ReplaceOne, 1.0);
+    let (minus, _) = answers(Neighbours::ReplaceOne, -1.0);
+    let squared = squared_distance(&plus, &minus, 1.0 / RADIUS as f64);
+    assert_eq!(squared, 4 * i128::from(RADIUS).pow(2));
+    assert_eq!(squared, i128::from(plan.round_sensitivity).pow(2));
+    let (_, add_remove) = answers(Neighbours::AddRemove, 1.0);
+    assert!(plan.round_noise_scale > add_remove.round_noise_scale);
+    assert_eq!(i128::from(add_remove.round_sensitivity), i128::from(RADIUS));
 }

@@ -14,6 +14,7 @@ from zodc.cli_ledger import ledger
 from zodc.cli_report import card, report
 from zodc.cli_run import condense, demo, plan, recondense
 from zodc.cli_schema import schema
+from zodc.cli_study import completion, run
 
 __all__ = ["main"]
 
@@ -22,6 +23,7 @@ COMMANDS: tuple[click.Command, ...] = (
     plan,
     condense,
     recondense,
+    run,
     evaluate,
     verify,
     audit,
@@ -29,6 +31,7 @@ COMMANDS: tuple[click.Command, ...] = (
     ledger,
     card,
     demo,
+    completion,
 )
 
 

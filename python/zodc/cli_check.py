@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -14,11 +15,13 @@ from zodc.cli_common import (
     DISAGREEMENT,
     FOLDER,
     Fault,
-    Source,
+    json_option,
     progress_bar,
+    quiet_option,
     seed_option,
-    source_options,
+    tell,
 )
+from zodc.cli_source import Source, source_options
 from zodc.evaluate import evaluate as evaluate_release
 from zodc.release import Release
 from zodc.verify import verify as verify_release
@@ -31,20 +34,23 @@ __all__ = ["audit", "evaluate", "verify"]
 @source_options(needed=True, name="holdout")
 @click.option("--bootstrap", default=200, show_default=True, help="Replicates for the intervals.")
 @seed_option
+@json_option
 def evaluate(release: Path, source: Source, bootstrap: int, seed: int | None) -> None:
     """Train on RELEASE, test on held-out real rows. The figures are themselves not private."""
     loaded = Release.load(release)
     rows = source.table(loaded.schema)
     found = evaluate_release(loaded, rows, n_bootstrap=bootstrap, random_state=seed)
-    Console().print(found)
+    tell(found, {"private": False, "scores": found.frame().to_dict("records")})
 
 
 @click.command(short_help="Recompute the budget of a release, check its files.")
 @click.argument("release", type=FOLDER)
+@json_option
+@quiet_option
 def verify(release: Path) -> None:
     """Recompute the budget of RELEASE from its manifest alone, and check its files."""
     found = verify_release(release)
-    click.echo(str(found))
+    tell(str(found), {"verified": found.ok} | asdict(found))
     if not found.ok:
         only_files = all(fault.startswith("file ") for fault in found.faults)
         raise Fault(f"not verified: {'; '.join(found.faults)}", DISAGREEMENT if only_files else BUDGET)

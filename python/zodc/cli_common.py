@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import re
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 
 from zodc._zodc import BudgetError, DataError, SchemaError
-from zodc.database import query_types, read_query
-from zodc.draft import Type
-from zodc.files import read_table, read_types
 from zodc.options import ModelError, OptionError
 from zodc.phases import Progress
-from zodc.schema import Schema
 
 __all__ = [
     "BUDGET",
@@ -36,14 +30,13 @@ __all__ = [
     "Command",
     "Commands",
     "Fault",
-    "Source",
     "as_fault",
     "json_option",
     "options_of",
-    "print_json",
     "progress_bar",
+    "quiet_option",
     "seed_option",
-    "source_options",
+    "tell",
 ]
 
 USAGE, BUDGET, DISAGREEMENT, INTERRUPTED = 2, 3, 4, 130
@@ -59,8 +52,6 @@ _PHASES = {
 }
 
 FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
-# A table: a file, or a folder of Parquet files.
-TABLE = click.Path(exists=True, readable=True, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -94,7 +85,9 @@ def as_fault(error: BaseException) -> Fault:
         case OptionError() | ModelError():
             return Fault(_as_typed(str(error)), USAGE)
         case OSError() if error.strerror:
-            return Fault(f"{error.strerror}: '{error.filename}'", USAGE)
+            return Fault(
+                f"{error.strerror}: '{error.filename}'; check the path, and your rights to it", USAGE
+            )
     # The text of any other error, also of pandas or NumPy, may hold a patient's value; its place does not.
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(frame.filename).name}, line {frame.lineno}"
@@ -131,12 +124,44 @@ def options_of(*options: Callable[[Command], Command]) -> Callable[[Command], Co
 seed_option = click.option("--seed", type=int, help="Fixes the public randomness; the noise is never seeded.")
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+def _remembered(key: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def remember(ctx: click.Context, _: click.Parameter, given: bool) -> None:
+        ctx.meta[key] = given or ctx.meta.get(key, False)
+
+    return remember
 
 
-def print_json(value: Any) -> None:
-    """Print a value as JSON, numbers that are none as null."""
-    click.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False))
+def _asked(key: str) -> bool:
+    ctx = click.get_current_context(silent=True)
+    return ctx is not None and bool(ctx.meta.get(key))
+
+
+_JSON, _QUIET = "zodc.json", "zodc.quiet"
+json_option = click.option(
+    "--json",
+    is_flag=True,
+    expose_value=False,
+    callback=_remembered(_JSON),
+    help="Print JSON, for machines.",
+)
+quiet_option = click.option(
+    "--quiet",
+    is_flag=True,
+    expose_value=False,
+    callback=_remembered(_QUIET),
+    help="Print faults only, and no progress.",
+)
+
+
+def tell(found: Any, values: Any) -> None:
+    """Print a result as asked: for people, or its values as JSON; nothing if quiet."""
+    if _asked(_JSON):
+        click.echo(json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False))
+    elif not _asked(_QUIET):
+        if isinstance(found, str):
+            click.echo(found)
+        else:
+            Console().print(found)
 
 
 def _finite(value: Any) -> Any:
@@ -147,71 +172,11 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where a table is: a file, or a query on a database."""
-
-    file: Path | None = None
-    query: str = ""
-    database: str = ""
-
-    def table(self, schema: Schema) -> Any:
-        """Read the rows."""
-        if self.file is not None:
-            return read_table(self.file, schema)
-        return read_query(self.query, self.database)
-
-    def types(self) -> dict[str, Type]:
-        """Read names and types of the columns, and no row."""
-        if self.file is not None:
-            return read_types(self.file)
-        return query_types(self.query, self.database)
-
-
-def source_options(*, needed: bool, name: str = "file") -> Callable[[Command], Command]:
-    """Take a table as an argument, or as a query: the command gets a `source`."""
-    word = name.upper() if name == "file" else f"--{name}"
-    file = click.argument("file", type=TABLE, required=False)
-    if name != "file":
-        file = click.option(word, "file", type=TABLE, help="File of real rows that were not condensed.")
-    both = options_of(
-        file,
-        click.option("--query", metavar="SQL", help="One SELECT, instead of a file; @FILE reads it."),
-        click.option("--database", metavar="URL", help="Where to ask it: sqlite, duckdb or postgresql."),
-    )
-
-    def decorate(command: Command) -> Command:
-        @functools.wraps(command)
-        def given(*args: Any, **options: Any) -> None:
-            file, query, database = (options.pop(key) for key in ("file", "query", "database"))
-            source = _source(file, query, database, word)
-            if source is None and needed:
-                raise click.UsageError(f"Pass {word}, or --query with --database.")
-            command(*args, source=source, **options)
-
-        return both(given)
-
-    return decorate
-
-
-def _source(file: Path | None, query: str | None, database: str | None, word: str) -> Source | None:
-    if (query is None) != (database is None):
-        missing = "--database" if database is None else "--query"
-        raise click.UsageError(f"{missing} is missing: --query and --database go together.")
-    if query is None or database is None:
-        return None if file is None else Source(file=file)
-    if file is not None:
-        raise click.UsageError(f"Pass {word} or --query, not both.")
-    if query.startswith("@"):
-        query = Path(query[1:]).read_text(encoding="utf-8-sig")
-    return Source(query=query, database=database)
-
-
 @contextmanager
 def progress_bar() -> Iterator[Progress | None]:
     """Show a bar on standard error, if that is a terminal."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_terminal or _asked(_QUIET):
         yield None
         return
     columns = (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 
-from zodc.cli_common import FILE, FOLDER, Commands
+from zodc.cli_common import FILE, FOLDER, Commands, json_option, tell
 from zodc.ledger import Ledger, LedgerEntry
 from zodc.release import Release
 
@@ -34,20 +36,16 @@ def create(file: Path, cohort: str, epsilon: float, delta: float) -> None:
 
 @ledger.command()
 @click.argument("file", type=FILE)
+@json_option
 def show(file: Path) -> None:
     """Show what was charged to FILE, and what is left."""
     found = Ledger(file)
-    entries = found.entries
-    console = Console()
-    if console.is_terminal:
-        table = Table(*_COLUMNS, title=f"ledger of {found.cohort}")
-        for entry in entries:
-            table.add_row(*_cells(entry, time_length=16, hash_length=8))
-        console.print(table)
-    else:
-        for cells in (_COLUMNS, *map(_cells, entries)):
-            click.echo("\t".join(cells))
-    click.echo(_budget(found))
+    table = Table(*_COLUMNS, title=f"ledger of {found.cohort}")
+    for entry in found.entries:
+        table.add_row(*_cells(entry, time_length=16, hash_length=8))
+    plain = "\n".join("\t".join(cells) for cells in (_COLUMNS, *map(_cells, found.entries)))
+    shown = Group(table, Text(_budget(found))) if Console().is_terminal else f"{plain}\n{_budget(found)}"
+    tell(shown, _values(found))
 
 
 @ledger.command()
@@ -66,6 +64,28 @@ def verify(file: Path, release: tuple[Path, ...]) -> None:
         click.echo(f"{folder}: entry {entry.number}")
     click.echo(_budget(found))
     click.echo(f"verified: {len(found.entries)} charges, head {found.head}")
+
+
+def _values(found: Ledger) -> dict[str, Any]:
+    return {
+        "cohort": found.cohort,
+        "epsilon": found.epsilon,
+        "delta": found.delta,
+        "spent_epsilon": found.spent,
+        "left_epsilon": found.left,
+        "entries": [
+            {
+                "entry": entry.number,
+                "time": entry.time,
+                "run": entry.run_id,
+                "questions": sum(charge["count"] for charge in entry.charges),
+                "unit": entry.unit,
+                "total_epsilon": entry.total,
+                "head": entry.head,
+            }
+            for entry in found.entries
+        ],
+    }
 
 
 def _budget(found: Ledger) -> str:

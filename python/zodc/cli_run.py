@@ -14,20 +14,22 @@ from zodc.cli_common import (
     FOLDER,
     INTERRUPTED,
     Fault,
-    Source,
     as_fault,
+    json_option,
     options_of,
     progress_bar,
+    quiet_option,
     seed_option,
-    source_options,
+    tell,
 )
+from zodc.cli_source import Source, source_options
 from zodc.condenser import Condenser
 from zodc.demo import run_demo
 from zodc.folder import MANIFEST
 from zodc.release import Release
 from zodc.schema import Schema
 
-__all__ = ["condense", "demo", "plan", "recondense"]
+__all__ = ["check_out", "condense", "demo", "plan", "recondense"]
 
 Learner = str | dict[str, float]
 
@@ -98,7 +100,7 @@ def _condenser(schema: Schema, *, learner: Learner, rows: int, **options: Any) -
     return Condenser(schema=schema, learner=learner, n_rows=rows, **options)
 
 
-def _check_out(out: Path, overwrite: bool) -> None:
+def check_out(out: Path, overwrite: bool) -> None:
     """Refuse a folder that could not be written, before any budget is spent."""
     if out.exists() and not overwrite:
         raise click.BadParameter(f"'{out}' exists; name another, or pass --overwrite", param_hint="'--out'")
@@ -116,13 +118,25 @@ def _check_out(out: Path, overwrite: bool) -> None:
 
 def _save(release: Release, out: Path, overwrite: bool) -> None:
     release.save(out, overwrite=overwrite)
-    plan = release.plan
-    click.echo(f"{out}: {len(release.rows)} synthetic rows, epsilon {plan.epsilon:g}, delta {plan.delta:g}")
-    if (ledger := release.ledger) is not None:
-        click.echo(
+    plan, ledger = release.plan, release.ledger
+    lines = [f"{out}: {len(release.rows)} synthetic rows, epsilon {plan.epsilon:g}, delta {plan.delta:g}"]
+    if ledger is not None:
+        lines.append(
             f"ledger of {ledger['cohort']!r}: entry {ledger['entry']}, epsilon "
             f"{ledger['spent_epsilon']:.6g} of {ledger['epsilon']:g} spent at delta {ledger['delta']:g}"
         )
+    values = {
+        "release": str(out),
+        "rows": len(release.rows),
+        "private": release.private,
+        "epsilon": plan.epsilon,
+        "delta": plan.delta,
+        "spent_epsilon": plan.spent_epsilon,
+        "unit": plan.unit,
+        "neighbours": plan.neighbours,
+        "ledger": ledger,
+    }
+    tell("\n".join(lines), values)
 
 
 def _rescue(error: BaseException, release: Release, out: Path, overwrite: bool, then: str) -> NoReturn:
@@ -141,12 +155,14 @@ def _rescue(error: BaseException, release: Release, out: Path, overwrite: bool, 
 @click.command(short_help="Show what would be spent, and on what.")
 @click.argument("schema", type=FILE)
 @_recipe_options
+@json_option
 def plan(schema: Path, **options: Any) -> None:
     """Show what would be spent, and on what. Reads no data."""
     found = _condenser(Schema.load(schema), **options).plan()
-    click.echo(str(found))
+    lines = [str(found)]
     if options["accountant"] == "pld" and found.sampling_rate >= 1:
-        click.echo("pld saves nothing here: with all patients in every round the native figure is exact")
+        lines.append("pld saves nothing here: with all patients in every round the native figure is exact")
+    tell("\n".join(lines), found.to_dict())
 
 
 @click.command(short_help="Condense a cohort and write a release folder.")
@@ -156,11 +172,13 @@ def plan(schema: Path, **options: Any) -> None:
 @click.option("--ledger", type=FILE, help="The cohort's ledger, to which the run is charged first.")
 @_out_options
 @seed_option
+@json_option
+@quiet_option
 def condense(
     source: Source, schema: Path, out: Path, overwrite: bool, seed: int | None, **options: Any
 ) -> None:
     """Condense the cohort in FILE (CSV, Parquet or Arrow), or of a query, and write a release folder."""
-    _check_out(out, overwrite)
+    check_out(out, overwrite)
     public = Schema.load(schema)
     condenser = _condenser(public, random_state=seed, **options)
     condenser.plan()
@@ -184,6 +202,8 @@ def condense(
 @_rows_option
 @_out_options
 @seed_option
+@json_option
+@quiet_option
 def recondense(
     release: Path,
     learner: Learner,
@@ -193,7 +213,7 @@ def recondense(
     seed: int | None,
 ) -> None:
     """Make new rows for another learner from RELEASE alone, free of charge."""
-    _check_out(out, overwrite)
+    check_out(out, overwrite)
     with progress_bar() as progress:
         found = Release.load(release).recondense(learner, n_rows=rows, random_state=seed, progress=progress)
     _save(found, out, overwrite)

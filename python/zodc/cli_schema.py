@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from zodc.cli_common import DISAGREEMENT, FILE, Fault, Source, json_option, print_json, source_options
+from zodc.cli_common import DISAGREEMENT, FILE, Fault, json_option, quiet_option, tell
+from zodc.cli_source import Source, source_options
 from zodc.fit import fit_of
 from zodc.schema import Schema
 
@@ -45,13 +46,11 @@ def schema_init(
 @source_options(needed=True)
 @click.option("--schema", "public", type=FILE, required=True, help="The public schema (TOML).")
 @json_option
-def schema_check(source: Source, public: Path, as_json: bool) -> None:
+@quiet_option
+def schema_check(source: Source, public: Path) -> None:
     """Say whether FILE fits a schema, by the names and types of its columns. Tells nothing of a patient."""
     found = fit_of(source.types(), Schema.load(public))
-    if as_json:
-        print_json({"fits": found.ok, "faults": found.faults, "remarks": found.remarks})
-    else:
-        click.echo(str(found))
+    tell(str(found), {"fits": found.ok, "faults": found.faults, "remarks": found.remarks})
     if not found.ok:
         raise Fault("the table does not fit the schema; mend what is listed", DISAGREEMENT)
 

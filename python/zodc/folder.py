@@ -112,7 +112,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         manifest = None
-    if not isinstance(manifest, dict) or manifest.get("zodc") != "release" or "sha256" not in manifest:
+    is_release = isinstance(manifest, dict) and manifest.get("zodc") == "release"
+    if not is_release or not isinstance(manifest.get("sha256"), dict):
         raise DataError(f"release, file '{MANIFEST}': it is missing or not zodc's; name a release folder")
     return manifest
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from zodc import folder, learners, phases
 from zodc._zodc import DataError, Decoder, Rows
+from zodc.disclosures import disclosures, not_covered
 from zodc.options import OptionError, count, public_seed
 from zodc.plan import Plan
 from zodc.plots import ReleasePlots
@@ -28,19 +29,6 @@ from zodc.schema import Schema
 from zodc.tables import columns_of
 
 __all__ = ["Release", "versions"]
-
-_OTHER_RELEASE = "what other releases from the same patients have spent: their budgets add up"
-_OUTSIDE_LEDGER = "what releases from the same patients have spent that were not charged to the ledger"
-_NOT_COVERED = (
-    "the schema and the options: they count as public, and must not be chosen by looking at the patients",
-    "scores on held-out patients, such as those of `zodc evaluate`",
-    "who can see the machine on which the patients were read, its memory, or how long the run took",
-)
-
-
-_ROW_BY_ROW = (
-    "that the Python model scores each patient by that patient's row alone (probed on public rows only)"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,8 +176,6 @@ class Release:
         plan = self.plan.to_dict()
         found = consult(plan["charges"], plan["delta"], plan["neighbours"])
         asks_python = any(part["kind"] == "python" for part in self.private_learner)
-        others = _OTHER_RELEASE if self.ledger is None else _OUTSIDE_LEDGER
-        not_covered = [others, *_NOT_COVERED, *([_ROW_BY_ROW] if asks_python else [])]
         return {
             "zodc": "release",
             "status": "private" if self.private else "NOT PRIVATE: the noise was seeded for a test",
@@ -210,7 +196,8 @@ class Release:
             },
             "events": plan["charges"],
             "ledger": self.ledger,
-            "not_covered": not_covered,
+            **disclosures(asks_python=asks_python),
+            "not_covered": not_covered(asks_python=asks_python, has_ledger=self.ledger is not None),
             "mode": self.mode,
             "learner": self.learner,
             "private_learner": self.private_learner,

@@ -83,6 +83,8 @@ def run(work: Callable[[], Any], folder: Path, monkeypatch: Any, frozen: Tape | 
 
     text = io.StringIO()
     handler = logging.StreamHandler(text)
+    # Libraries tell of their own objects at lower levels.
+    handler.addFilter(lambda record: record.name.startswith("zodc") or record.levelno >= logging.INFO)
     logging.getLogger().addHandler(handler)
     level = logging.getLogger().level
     try:

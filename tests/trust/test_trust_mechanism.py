@@ -28,7 +28,7 @@ def test_check_10_no_timing_is_told(tmp_path, monkeypatch) -> None:
             time.sleep(pause)
 
         condenser = Condenser(CLASSES, learner="tree", n_rows=20, recipe=recipe, random_state=1, **BUDGET)
-        condenser.fit(patients(60), progress=progress).release_.save(folder / "release")
+        condenser.fit(patients(60), progress=progress).release_.save(folder / "release", report=False)
         return condenser.release_
 
     quickly = run(lambda: work(tmp_path / "a", 0.0), tmp_path / "a", monkeypatch)
