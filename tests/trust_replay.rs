@@ -24,6 +24,9 @@ use std::sync::atomic::AtomicBool;
 
 const ROUNDS: u64 = 3;
 
+/// Cells, and class or time and event.
+type Row = (Vec<f64>, (f64, f64));
+
 /// One random cohort with all that is public about it.
 #[derive(Debug, Clone)]
 struct Case {
@@ -35,7 +38,7 @@ struct Case {
     /// Patient of each row; empty without a patient_id.
     patient: Vec<i64>,
     /// What the removed unit's rows become when it is replaced.
-    replacement: Option<Vec<(Vec<f64>, (f64, f64))>>,
+    replacement: Option<Vec<Row>>,
     /// Which unit the neighbour lacks: the last one under Poisson sampling, so that the others keep their draws.
     removed: usize,
     rate: Option<f64>,
