@@ -11,10 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from cohorts import CLASSES, patients
 from zodc import cli
+from zodc.cli_common import json_option, tell
 
 BUDGET = ["--epsilon", "3", "--delta", "1e-5"]
 PLAN = ["plan", "schema.toml", "--learner", "tree"]
@@ -117,6 +119,17 @@ def test_json_of_what_does_not_hold_keeps_the_exit_code(released, here):
     Path("held_out.csv").write_text("age,stage\n1,1\n")
     result = run("schema", "check", "held_out.csv", "--schema", "schema.toml", "--json")
     assert result.exit_code == 4 and "'sex'" in json.loads(result.stdout)["faults"][0]
+
+
+def test_json_has_no_number_that_is_none():
+    @click.command()
+    @json_option
+    def command() -> None:
+        tell("text", {"a": [float("nan"), 1.5], "b": {"c": float("-inf")}})
+
+    result = CliRunner().invoke(command, ["--json"])
+    assert json.loads(result.stdout, parse_constant=pytest.fail) == {"a": [None, 1.5], "b": {"c": None}}
+    assert CliRunner().invoke(command).stdout == "text\n"
 
 
 # ---- Silence

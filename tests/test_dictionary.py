@@ -31,11 +31,11 @@ def _drafted(text: str) -> dict[str, dict]:
 def test_redcap_fields_become_columns(redcap):
     columns = _drafted(Schema.draft(dictionary=redcap))
     assert list(columns) == [
-        "study_id", "first_name", "dob", "age", "gender", "height", "creat", "score", "temp", "smokes",
-        "died", "chronic___1", "chronic___b", "ward", "vas", "scan", "remarks_long", "mail",
+        "study_id", "first_name", "dob", "register_no", "age", "gender", "height", "creat", "score", "temp",
+        "smokes", "died", "chronic___1", "chronic___b", "ward", "vas", "scan", "remarks_long", "mail",
     ]  # fmt: skip
     assert columns["study_id"]["role"] == "patient_id"
-    for name in ("first_name", "dob", "scan", "remarks_long", "mail"):
+    for name in ("first_name", "dob", "register_no", "scan", "remarks_long", "mail"):
         assert columns[name]["role"] == "ignore", name
     assert (columns["age"]["lower"], columns["age"]["upper"]) == (0, 120)
     assert columns["gender"]["categories"] == ["1", "2"]

@@ -42,7 +42,7 @@ def show(file: Path) -> None:
     found = Ledger(file)
     table = Table(*_COLUMNS, title=f"ledger of {found.cohort}")
     for entry in found.entries:
-        table.add_row(*_cells(entry, time_length=16, hash_length=8))
+        table.add_row(*_cells(entry, time_length=10, hash_length=8))
     plain = "\n".join("\t".join(cells) for cells in (_COLUMNS, *map(_cells, found.entries)))
     shown = Group(table, Text(_budget(found))) if Console().is_terminal else f"{plain}\n{_budget(found)}"
     tell(shown, _values(found))
