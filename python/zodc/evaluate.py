@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from lifelines import CoxPHFitter
 from lifelines.fitters import RegressionFitter
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from sklearn.base import clone
@@ -24,28 +23,46 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
-from zodc import frames, metrics
-from zodc._zodc import DataError, Decoder
+from zodc import metrics
+from zodc._zodc import DataError
+from zodc.curves import Judged
+from zodc.encoded import Rows, encode_rows, encode_with_cells, release_rows
+from zodc.evaluation_plots import EvaluationPlots
 from zodc.metrics import Bools, Estimate, Floats
 from zodc.options import OptionError
 from zodc.release import Release, survival_records
 from zodc.schema import Schema
+from zodc.summary import groups_of
 
-__all__ = ["Evaluation", "Rows", "Score", "default_models", "encode_rows", "evaluate", "score_models"]
+__all__ = [
+    "FULL",
+    "RELEASED",
+    "Evaluation",
+    "Rows",
+    "Score",
+    "default_models",
+    "encode_rows",
+    "evaluate",
+    "release_rows",
+    "score_models",
+]
 
 NOT_PRIVATE = "These figures come from real patients and are themselves not private."
 
-Codes = NDArray[np.int64]
 Metric = Callable[[Floats], Floats]
+
+RELEASED, FULL = "released rows", "all real rows"
+_N_SUBGROUPS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """One metric of one model."""
+    """One metric of one model, trained on one kind of rows."""
 
     model: str
     metric: str
     estimate: Estimate
+    rows: str = RELEASED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +72,24 @@ class Evaluation:
     Attributes
     ----------
     scores : tuple of Score
-        By model, then metric.
+        By training rows, then model, then metric.
+    judged : Judged
+        Outcomes and predictions of the held-out patients, for pictures.
     """
 
     scores: tuple[Score, ...]
+    judged: Judged = field(repr=False)
+
+    @property
+    def plot(self) -> EvaluationPlots:
+        """Pictures of the evaluation, on matplotlib axes. Not private."""
+        return EvaluationPlots(self.judged)
 
     def frame(self) -> pd.DataFrame:
-        """Return the scores as columns model, metric, estimate, lower, upper."""
+        """Return the scores as columns rows, model, metric, estimate, lower, upper."""
         return pd.DataFrame(
             {
+                "rows": [s.rows for s in self.scores],
                 "model": [s.model for s in self.scores],
                 "metric": [s.metric for s in self.scores],
                 "estimate": [s.estimate.value for s in self.scores],
@@ -75,17 +101,21 @@ class Evaluation:
     def __rich__(self) -> Table:
         names = list(dict.fromkeys(score.metric for score in self.scores))
         table = Table(
-            title="Trained on the release, tested on held-out real rows (95 % interval)",
+            title="Trained on these rows, tested on held-out real rows (95 % interval)",
             caption=NOT_PRIVATE,
             title_justify="left",
             caption_justify="left",
         )
+        several = len(self.judged.sources) > 1
+        if several:
+            table.add_column("rows", overflow="fold")
         table.add_column("model", overflow="fold")
         for name in names:
-            table.add_column(name, no_wrap=True)
-        for model in dict.fromkeys(score.model for score in self.scores):
-            by_metric = {s.metric: str(s.estimate) for s in self.scores if s.model == model}
-            table.add_row(model, *(by_metric[name] for name in names))
+            table.add_column(name, no_wrap=not several)
+        for rows, model in dict.fromkeys((score.rows, score.model) for score in self.scores):
+            own = [s for s in self.scores if (s.rows, s.model) == (rows, model)]
+            by_metric = {s.metric: str(s.estimate) for s in own}
+            table.add_row(*([rows] if several else []), model, *(by_metric[name] for name in names))
         return table
 
     def __str__(self) -> str:
@@ -93,95 +123,6 @@ class Evaluation:
         with console.capture() as capture:
             console.print(self)
         return capture.get()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Rows as models see them.
-
-    Attributes
-    ----------
-    x : DataFrame of shape (n_rows, width)
-        Missing cells imputed, categories one-hot, standardised by the public scale.
-    codes : ndarray of shape (n_rows,)
-        Index of the class; for survival 1 where the event was seen.
-    time : ndarray of shape (n_rows,) or None
-        Follow-up, for survival.
-    n_classes : int
-        Classes of the schema.
-    """
-
-    x: pd.DataFrame = field(repr=False)
-    codes: Codes = field(repr=False)
-    time: Floats | None = field(repr=False)
-    n_classes: int
-
-    @property
-    def event(self) -> Bools:
-        """Whether the event was seen, for survival."""
-        return np.asarray(self.codes == 1)
-
-    def take(self, rows: Codes) -> Rows:
-        """Select rows by position."""
-        time = None if self.time is None else self.time[rows]
-        return Rows(x=self.x.iloc[rows], codes=self.codes[rows], time=time, n_classes=self.n_classes)
-
-
-def _encoded_names(schema: Schema) -> list[str]:
-    names = []
-    for column in schema.features:
-        own = [f"{column.name}={c}" for c in column.categories] if column.kind == "categorical" else []
-        names += own or [column.name]
-        names += [column.flag_name] if column.flag_name is not None else []
-    return names
-
-
-def _without_units(schema: Schema) -> Schema:
-    """Synthetic rows have no patient_id, and held-out ones need none."""
-    columns = (replace(c, role="ignore") if c.role == "patient_id" else c for c in schema.columns)
-    return Schema(tuple(columns), schema.name)
-
-
-def encode_rows(frame: Any, schema: Schema, decoder: Decoder) -> Rows:
-    """Encode a frame that holds features and outcome; rows without an outcome are left out.
-
-    Parameters
-    ----------
-    frame : pandas, polars or pyarrow frame
-        All columns of the schema that are not ignored.
-    schema : Schema
-        The public schema.
-    decoder : Decoder
-        Gives the public scale, and what a missing cell becomes.
-
-    Returns
-    -------
-    Rows
-    """
-    encoded = frames.encode(frame, None, _without_units(schema))
-    x = pd.DataFrame(decoder.encode(encoded.cells), columns=_encoded_names(schema))
-    if schema.time is None:
-        assert schema.target is not None
-        codes, time, n_classes = encoded.outcome, None, len(schema.target.categories)
-    else:
-        assert encoded.event is not None
-        codes, n_classes = encoded.event, 2
-        time = np.clip(encoded.outcome, schema.time.lower, schema.time.upper)
-    known = codes >= 0
-    if time is not None:
-        known &= ~np.isnan(time)
-    found = Rows(x=x, codes=np.where(known, codes, 0).astype(np.int64), time=time, n_classes=n_classes)
-    return found.take(np.flatnonzero(known))
-
-
-def release_rows(release: Release, decoder: Decoder) -> Rows:
-    """Encode the released rows, with cells missing where their flags say so."""
-    frame = release.frame("pandas")
-    for column in release.schema.features:
-        if column.flag_name is not None:
-            frame[column.name] = frame[column.name].mask(frame[column.flag_name] == 1)
-            frame = frame.drop(columns=column.flag_name)
-    return encode_rows(frame, release.schema, decoder)
 
 
 def default_models(task: str, random_state: int | None = None) -> dict[str, Any]:
@@ -244,24 +185,30 @@ def _survival(model: Any, train: Rows, test: Rows, times: Floats) -> Floats:
     return np.asarray(fitted.predict_survival_function(x_test, times=times).to_numpy().T)
 
 
-def _classification_metrics(model: Any, train: Rows, test: Rows) -> dict[str, Metric]:
-    p = _probabilities(model, train, test)
-    return {
-        "AUROC": lambda w: metrics.auroc(test.codes, p, w),
-        "AUPRC": lambda w: metrics.auprc(test.codes, p, w),
-        "Brier": lambda w: metrics.brier(test.codes, p, w),
-    }
+def _predict(model: Any, train: Rows, test: Rows, times: Floats) -> Floats:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fits of a few hundred rows are noted as unsteady
+        if test.time is None:
+            return _probabilities(model, train, test)
+        return _survival(model, train, test, times)
 
 
-def _survival_metrics(model: Any, train: Rows, test: Rows) -> dict[str, Metric]:
-    assert test.time is not None
+def _times(test: Rows) -> Floats:
+    return np.zeros(0) if test.time is None else metrics.brier_times(test.time, test.event)
+
+
+def _metrics(predicted: Floats, test: Rows, times: Floats) -> dict[str, Metric]:
+    if test.time is None:
+        return {
+            "AUROC": lambda w: metrics.auroc(test.codes, predicted, w),
+            "AUPRC": lambda w: metrics.auprc(test.codes, predicted, w),
+            "Brier": lambda w: metrics.brier(test.codes, predicted, w),
+        }
     time, event = test.time, test.event
-    times = metrics.brier_times(time, event)
-    survival = _survival(model, train, test, times)
-    risk = -np.log(np.maximum(survival, 1e-12)).mean(axis=1)
+    risk = -np.log(np.maximum(predicted, 1e-12)).mean(axis=1)
     return {
         "C-index": lambda w: metrics.concordance(time, event, risk, w),
-        "integrated Brier": lambda w: metrics.integrated_brier(time, event, survival, times, w),
+        "integrated Brier": lambda w: metrics.integrated_brier(time, event, predicted, times, w),
     }
 
 
@@ -281,23 +228,27 @@ def score_models(models: Mapping[str, Any], train: Rows, test: Rows, counts: Flo
     -------
     tuple of Score
     """
-    of_model = _classification_metrics if test.time is None else _survival_metrics
-    scores = []
-    for name, model in models.items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # fits of a few hundred rows are noted as unsteady
-            scored = of_model(model, train, test)
-        scores += [
-            Score(model=name, metric=metric, estimate=metrics.estimate(score, counts))
-            for metric, score in scored.items()
-        ]
-    return tuple(scores)
+    times = _times(test)
+    return tuple(
+        score
+        for name, model in models.items()
+        for score in _scores(RELEASED, name, _predict(model, train, test, times), test, times, counts)
+    )
+
+
+def _scores(
+    rows: str, model: str, predicted: Floats, test: Rows, times: Floats, counts: Floats
+) -> Iterator[Score]:
+    for metric, score in _metrics(predicted, test, times).items():
+        yield Score(rows=rows, model=model, metric=metric, estimate=metrics.estimate(score, counts))
 
 
 def evaluate(
     release: Release,
     holdout: Any,
     *,
+    full: Any = None,
+    by: Sequence[str] = (),
     models: Mapping[str, Any] | None = None,
     n_bootstrap: int = 200,
     random_state: int | None = None,
@@ -310,6 +261,11 @@ def evaluate(
         The synthetic rows.
     holdout : pandas, polars or pyarrow frame
         Real rows with features and outcome that were not condensed.
+    full : pandas, polars or pyarrow frame, optional
+        The real rows that were condensed. Models are then trained on all of them, too, and on as many drawn
+        at random as the release has.
+    by : sequence of str, default=()
+        Feature columns for whose groups the pictures and the report are to tell the scores.
     models : mapping of str to model, optional
         Classifiers with `predict_proba`; for survival lifelines regression fitters or scikit-survival
         estimators. They see numbers: missing cells imputed, categories one-hot, standardised. Default: a
@@ -334,8 +290,55 @@ def evaluate(
     schema = release.schema
     models = default_models(schema.task, random_state) if models is None else models
     _check_models(models, schema.task)
+    _check_by(schema, by)
     decoder = release.decoder
-    test = encode_rows(holdout, schema, decoder)
+    test, cells = encode_with_cells(holdout, schema, decoder)
     _check_holdout(test, schema)
-    counts = metrics.bootstrap_counts(test.codes, n_bootstrap, np.random.default_rng(random_state))
-    return Evaluation(scores=score_models(models, release_rows(release, decoder), test, counts))
+    rng = np.random.default_rng(random_state)
+    counts = metrics.bootstrap_counts(test.codes, n_bootstrap, rng)
+    sources = {RELEASED: release_rows(release, decoder)}
+    if full is not None:
+        real = encode_rows(full, schema, decoder)
+        n_random = min(len(release.rows), len(real.x))
+        sources[FULL] = real
+        sources[f"{n_random} random real rows"] = real.take(rng.permutation(len(real.x))[:n_random])
+    times = _times(test)
+    predictions = {
+        (rows, name): _predict(model, train, test, times)
+        for rows, train in sources.items()
+        for name, model in models.items()
+    }
+    scores = [
+        score
+        for (rows, name), predicted in predictions.items()
+        for score in _scores(rows, name, predicted, test, times, counts)
+    ]
+    judged = Judged(
+        codes=test.codes,
+        time=test.time,
+        times=times,
+        predictions=predictions,
+        groups=_groups(schema, by, cells),
+    )
+    return Evaluation(scores=tuple(scores), judged=judged)
+
+
+def _check_by(schema: Schema, by: Sequence[str]) -> None:
+    names = [column.name for column in schema.features]
+    for name in by:
+        if name not in names:
+            raise DataError(
+                f"schema, column '{name}': it is no feature, so that there are no groups by it; "
+                f"take some of {', '.join(names)}"
+            )
+
+
+def _groups(schema: Schema, by: Sequence[str], cells: Floats) -> dict[str, tuple[tuple[str, Bools], ...]]:
+    found = {}
+    for place, column in enumerate(schema.features):
+        if column.name in by:
+            groups = groups_of(column, cells[:, place], _N_SUBGROUPS)
+            rest = ~np.any([inside for _, inside in groups], axis=0) if groups else np.ones(len(cells), bool)
+            other = [("any other, or not known", rest)] if rest.any() else []
+            found[column.name] = tuple([*groups, *other])
+    return found
