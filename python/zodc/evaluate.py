@@ -78,7 +78,7 @@ class Evaluation:
     """
 
     scores: tuple[Score, ...]
-    judged: Judged = field(repr=False)
+    judged: Judged = field(repr=False, compare=False)
 
     @property
     def plot(self) -> EvaluationPlots:
