@@ -43,24 +43,42 @@ pub fn quotas(shares: &[f64], n_rows: usize) -> Vec<usize> {
 /// phase, which knows nothing of the dependence between columns yet.
 pub fn uniform(codec: &Codec, marginals: &Marginals, n_rows: usize, seed: u64) -> Rows {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    let latents = (0..n_rows * codec.n_latents()).map(|_| generator.random()).collect();
-    let outcome = match &marginals.outcome {
+    let (outcome, groups) = match &marginals.outcome {
         OutcomeMarginal::Classes { weights } => {
-            let quota = quotas(weights, n_rows);
-            let mut codes: Vec<u32> =
-                quota.iter().enumerate().flat_map(|(c, &n)| std::iter::repeat_n(c as u32, n)).collect();
-            codes.shuffle(&mut generator);
-            FixedOutcome::Classes { codes, n_classes: weights.len() }
+            let codes = shuffled(&quotas(weights, n_rows), &mut generator);
+            (FixedOutcome::Classes { codes: codes.clone(), n_classes: weights.len() }, codes)
         }
         OutcomeMarginal::Survival { .. } => {
             let rate = marginals.event_rate().unwrap_or(0.5);
-            let n_events = quotas(&[1.0 - rate, rate], n_rows)[1];
-            let mut event: Vec<bool> = (0..n_rows).map(|row| row < n_events).collect();
-            event.shuffle(&mut generator);
-            FixedOutcome::Events { event }
+            let codes = shuffled(&quotas(&[1.0 - rate, rate], n_rows), &mut generator);
+            (FixedOutcome::Events { event: codes.iter().map(|&c| c == 1).collect() }, codes)
         }
     };
-    Rows { latents, outcome }
+    Rows { latents: stratified(codec.n_latents(), &groups, &mut generator), outcome }
+}
+
+fn shuffled(quota: &[usize], generator: &mut ChaCha8Rng) -> Vec<u32> {
+    let mut codes: Vec<u32> =
+        quota.iter().enumerate().flat_map(|(c, &n)| std::iter::repeat_n(c as u32, n)).collect();
+    codes.shuffle(generator);
+    codes
+}
+
+/// A Latin hypercube in each group (McKay, Beckman, Conover 1979): every group has the marginals of the
+/// whole, so that a linear model fitted on the start is near zero, with no chance effects to unlearn.
+fn stratified(n_latents: usize, groups: &[u32], generator: &mut ChaCha8Rng) -> Vec<f64> {
+    let mut latents = vec![0.0; groups.len() * n_latents];
+    for group in 0..=groups.iter().copied().max().unwrap_or(0) {
+        let mut rows: Vec<usize> = (0..groups.len()).filter(|&row| groups[row] == group).collect();
+        for latent in 0..n_latents {
+            rows.shuffle(generator);
+            for (stratum, row) in rows.iter().enumerate() {
+                let within: f64 = generator.random();
+                latents[row * n_latents + latent] = (stratum as f64 + within) / rows.len() as f64;
+            }
+        }
+    }
+    latents
 }
 
 /// Rows of the pseudo-population with noise-free labels at the noisy prevalence: the start of the

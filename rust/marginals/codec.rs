@@ -13,6 +13,9 @@ use crate::schema::{Column, Kind, Missing, Schema, Task};
 const TAIL: f64 = 0.005;
 /// Least standard deviation by which a level or 0/1 column is scaled: a share of 1 %.
 const LEVEL_SD_FLOOR: f64 = 0.1;
+/// Standard deviations from the mean beyond which an encoded value is the same to a learner: one column
+/// whose noisy spread came out too small must not outweigh all others.
+const FARTHEST: f64 = 5.0;
 /// Steps of the tabulated quantile function.
 const STEPS: usize = 256;
 
@@ -123,7 +126,7 @@ struct ColumnCodec {
 }
 
 impl ColumnCodec {
-    fn new(column: &Column, marginal: &Marginal) -> Self {
+    fn new(column: &Column, marginal: &Marginal, share_sd: f64) -> Self {
         let (decode, imputed, mean, sd) = match column.n_levels() {
             None => {
                 let table = QuantileTable::new(&marginal.edges, &marginal.weights);
@@ -135,7 +138,9 @@ impl ColumnCodec {
                 (Decode::Levels(LevelTable::new(&marginal.weights)), imputed, mean, sd)
             }
         };
-        let standard = |w: &f64| (*w, 1.0 / (w * (1.0 - w)).sqrt().max(LEVEL_SD_FLOOR));
+        // A share below its noise is not told from the noise.
+        let level_floor = (share_sd * (1.0 - share_sd)).sqrt().max(LEVEL_SD_FLOOR);
+        let standard = |w: &f64| (*w, 1.0 / (w * (1.0 - w)).sqrt().max(level_floor));
         let one_hot = match column.kind {
             Kind::Categorical => marginal.weights.iter().map(standard).collect(),
             _ => Vec::new(),
@@ -145,7 +150,7 @@ impl ColumnCodec {
             _ => 1.0,
         };
         // A column that is constant up to noise must not blow its noise up to unit scale.
-        let floor = if matches!(decode, Decode::Levels(_)) { LEVEL_SD_FLOOR } else { 1e-3 * range };
+        let floor = if matches!(decode, Decode::Levels(_)) { level_floor } else { 1e-3 * range };
         Self {
             decode,
             one_hot,
@@ -174,7 +179,7 @@ impl ColumnCodec {
                 *o = (f64::from(level as f64 == value) - mean) * scale;
             }
         } else {
-            out[0] = (value - self.mean) * self.scale;
+            out[0] = ((value - self.mean) * self.scale).clamp(-FARTHEST, FARTHEST);
         }
     }
 }
@@ -230,8 +235,11 @@ impl Codec {
                 "take both from the same release",
             ));
         }
-        let columns =
-            schema.features().zip(&marginals.features).map(|(c, m)| ColumnCodec::new(c, m)).collect();
+        let columns = schema
+            .features()
+            .zip(&marginals.features)
+            .map(|(c, m)| ColumnCodec::new(c, m, marginals.share_sd))
+            .collect();
         let times = match &marginals.outcome {
             OutcomeMarginal::Survival { edges, censored, event } => {
                 Some([QuantileTable::new(edges, censored), QuantileTable::new(edges, event)])

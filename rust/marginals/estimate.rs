@@ -8,6 +8,9 @@ use crate::schema::{Role, Schema, Task};
 /// the range that the noisy coarse counts call empty still gets a bin.
 const EVEN_SHARE: f64 = 0.05;
 
+/// Present values of a column are trusted when they add up to this many standard deviations of noise.
+const TRUSTED: f64 = 4.0;
+
 /// Noisy counts of one question, with the noise that each cell carries.
 #[derive(Debug, Clone)]
 pub struct Counted {
@@ -128,18 +131,43 @@ pub fn marginals(
         .map(|j| {
             let counts = fine.1.features[j].as_deref().unwrap_or(&[1.0, 0.0]);
             let (weights, missing) = shares(counts, count);
+            let doubt = doubt(counts, count, fine.1.feature_sd);
             match (&fine.0.features[j], coarse) {
                 (Some(Partition::Bins(edges)), Some((asked, counted))) => {
                     let shape =
                         coarse_shape(&asked.features[j], counted.features[j].as_deref(), coarse_count);
                     let (edges, mut parts) = refine(edges, &[&weights], shape);
-                    Marginal { missing, edges, weights: parts.swap_remove(0) }
+                    let range = edges[edges.len() - 1] - edges[0];
+                    let even: Vec<f64> = edges.windows(2).map(|bin| (bin[1] - bin[0]) / range).collect();
+                    Marginal { missing, edges, weights: mix(&parts.swap_remove(0), &even, doubt) }
                 }
-                _ => Marginal { missing, edges: Vec::new(), weights },
+                _ => {
+                    let even = vec![1.0 / weights.len() as f64; weights.len()];
+                    Marginal { missing, edges: Vec::new(), weights: mix(&weights, &even, doubt) }
+                }
             }
         })
         .collect();
-    Marginals { count, features, outcome: outcome(schema, coarse, fine, count, coarse_count) }
+    Marginals {
+        count,
+        share_sd: (fine.1.feature_sd / count).min(0.5),
+        features,
+        outcome: outcome(schema, coarse, fine, count, coarse_count),
+    }
+}
+
+/// Weights of which `share` gives way to `other`.
+fn mix(weights: &[f64], other: &[f64], share: f64) -> Vec<f64> {
+    weights.iter().zip(other).map(|(w, o)| w * (1.0 - share) + o * share).collect()
+}
+
+/// How little the noisy counts of present values say, in `[0, 1]`: 0 where they add up to
+/// [`TRUSTED`] standard deviations of their noise. What is in doubt is spread evenly over the bounds:
+/// a wrong narrow peak would make every patient an outlier.
+fn doubt(counts: &[f64], total: f64, sd: f64) -> f64 {
+    let n_bins = counts.len() - 1;
+    let present: f64 = project(counts, total)[..n_bins].iter().sum();
+    (1.0 - present / (TRUSTED * sd * (n_bins as f64).sqrt())).max(0.0)
 }
 
 fn outcome(

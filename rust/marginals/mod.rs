@@ -88,6 +88,9 @@ pub enum OutcomeMarginal {
 pub struct Marginals {
     /// Noisy number of patients, at least 1.
     pub count: f64,
+    /// Standard deviation of the noise in the share of one level of a feature column.
+    #[serde(default)]
+    pub share_sd: f64,
     /// One per feature column, in the schema's order.
     pub features: Vec<Marginal>,
     /// The target, or time and event.
