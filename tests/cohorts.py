@@ -64,6 +64,7 @@ def quick(schema: Schema = CLASSES, *, rounds: int = 6, native: bool = True) -> 
         directions=4,
         public_directions=2,
         teacher_rows=40,
+        teacher_c=1.0,
         population_rows=200,
         check_every=1,
     )

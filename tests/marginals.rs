@@ -2,6 +2,8 @@
 
 mod support;
 
+use _zodc::condense::FixedOutcome;
+use _zodc::condense::start::uniform;
 use _zodc::marginals::codec::{Codec, quantile};
 use _zodc::marginals::estimate::project;
 use _zodc::marginals::{Marginals, OutcomeMarginal, Partition};
@@ -39,6 +41,48 @@ fn wide_bounds_lose_no_resolution() {
     let exact = |p: f64| 0.5 + 1.5 * (0.1 + 0.9 * p).powi(2);
     assert!((quartile(0.25) - exact(0.25)).abs() < 0.2, "{}", quartile(0.25));
     assert!((quartile(0.75) - exact(0.75)).abs() < 0.2, "{}", quartile(0.75));
+}
+
+/// A column that noise drowns must decode to the whole range, not to a wrong narrow peak, and no patient
+/// may lie more than five of its standard deviations out. Noise is seeded: no false alarm.
+#[test]
+fn a_drowned_column_is_spread_over_its_bounds() {
+    let schema = schema(CLASSIFICATION);
+    for seed in 0..50 {
+        let (mut cells, y) = patients(400, 1);
+        cells.chunks_exact_mut(4).skip(4).for_each(|row| row[1] = f64::NAN);
+        let mut cohort = cohort(CLASSIFICATION, &cells, &y, &options(0.3), seed);
+        let found = marginals(&schema, &mut cohort);
+        let creatinine = &found.features[1];
+        let quartiles = [0.25, 0.75].map(|p| quantile(&creatinine.edges, &creatinine.weights, p));
+        assert!(quartiles[1] - quartiles[0] > 5.0, "{seed}: {quartiles:?}");
+        let codec = Codec::new(&schema, &found).unwrap();
+        let mut x = vec![0.0; codec.width()];
+        for row in [[0.0, 0.0, 1.0, 0.0], [120.0, 50.0, 4.0, 2.0]] {
+            codec.encode_row(&row, &mut x);
+            assert!(x[..2].iter().all(|x| x.abs() <= 5.0), "{seed}: {x:?}");
+        }
+    }
+}
+
+/// The start has the marginals of the whole in each class: one row in each stratum of each latent.
+#[test]
+fn the_start_is_stratified_by_outcome() {
+    let schema = schema(CLASSIFICATION);
+    let found = found(1.0, 1000);
+    let codec = Codec::new(&schema, &found).unwrap();
+    let start = uniform(&codec, &found, 60, 5);
+    let FixedOutcome::Classes { codes, n_classes } = &start.outcome else { panic!("classes") };
+    for class in 0..*n_classes as u32 {
+        let rows: Vec<usize> = (0..60).filter(|&row| codes[row] == class).collect();
+        for latent in 0..codec.n_latents() {
+            let stratum =
+                |&row: &usize| (start.latents[row * codec.n_latents() + latent] * rows.len() as f64) as usize;
+            let mut strata: Vec<usize> = rows.iter().map(stratum).collect();
+            strata.sort_unstable();
+            assert!(strata.iter().copied().eq(0..rows.len()), "class {class}, latent {latent}: {strata:?}");
+        }
+    }
 }
 
 #[test]

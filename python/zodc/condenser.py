@@ -48,8 +48,9 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
     n_rows : int, default=200
         Synthetic rows to release.
     mode : {"two_phase", "direct"}, default="two_phase"
-        The budget goes to a smooth teacher, from which rows for the learner are made for free; or to the
-        learner itself. Directly, a Python model reads patients' rows, and may run in joblib's workers.
+        The budget goes to a smooth teacher (logistic or Cox regression, penalised as the recipe says), from
+        which rows for another learner are made for free; or to the learner itself. Directly, a Python
+        model reads patients' rows, and may run in joblib's workers.
     rounds, directions, marginal_share : optional
         Private rounds T, directions K of a round, share of the budget for the noisy marginals. Defaults
         were chosen on public cohorts.
@@ -304,7 +305,8 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         decoder = Decoder(self.schema.to_json(), marginals, recipe.hazard_intervals)
         objective = objective.bound(decoder.time_grid, seed)
         is_last = self.mode == "direct" or objective.is_smooth
-        asked = objective if is_last else learners.teacher(self.schema.task)
+        is_direct = self.mode == "direct"
+        asked = objective if is_direct else learners.teacher(self.schema.task, c=recipe.teacher_c)
         n_asked = n_rows if is_last else recipe.teacher_rows
         teacher, trace = self._private_phase(decoder, cohort, encoded, asked, recipe, n_asked, seed, progress)
         # Paid for: whatever becomes of the free phase, it must not be lost.

@@ -58,7 +58,10 @@ def forecast(release: Drawn) -> tuple[Forecast, ...]:
     """
     decoder = release.decoder
     population = decoder.population(
-        release.teacher, learners.teacher(release.schema.task).native_json, _N_PSEUDO_PATIENTS, _SEED
+        release.teacher,
+        learners.teacher(release.schema.task, c=release.recipe.teacher_c).native_json,
+        _N_PSEUDO_PATIENTS,
+        _SEED,
     )
     pseudo = decoder.population_table(population)
     with warnings.catch_warnings(), np.errstate(all="ignore"):

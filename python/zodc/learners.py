@@ -153,9 +153,9 @@ class Objective:
         return Objective(parts=tuple((weight, bind(part)) for weight, part in self.parts))
 
 
-def teacher(task: Task) -> Objective:
-    """Return the smooth learner that takes the budget in the two-phase mode."""
-    return Objective(parts=((1.0, Cox() if task == "survival" else Logistic()),))
+def teacher(task: Task, *, c: float) -> Objective:
+    """Return the smooth learner that takes the budget in the two-phase mode; `c` is of the logistic one."""
+    return Objective(parts=((1.0, Cox() if task == "survival" else Logistic(c=c)),))
 
 
 def resolve(learner: Any, schema: Schema) -> Objective:

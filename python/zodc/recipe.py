@@ -11,8 +11,8 @@ from typing import Any
 
 __all__ = ["Anneal", "Recipe", "Schedule", "default_recipe"]
 
-# Feature columns from which a table counts as wide: each patient's loss differences are then small
-# against their spread, and a tighter clip lets less noise in.
+# Feature columns from which a table counts as wide: a weak ridge then fits the chance effects of a few
+# hundred rows, and the differences between candidates are mostly these.
 WIDE = 50
 
 
@@ -67,6 +67,8 @@ class Recipe:
         Share of the budget, in squared GDP parameter, for the noisy marginals.
     teacher_rows : int
         Synthetic rows of the private phase.
+    teacher_c : float
+        Inverse strength of the logistic teacher's L2 penalty, above 0.
     public : Schedule
         Free rounds that ask the pseudo-population.
     public_directions : int
@@ -83,6 +85,7 @@ class Recipe:
     directions: int
     marginal_share: float
     teacher_rows: int
+    teacher_c: float
     public: Schedule
     public_directions: int
     population_rows: int
@@ -127,15 +130,19 @@ def default_recipe(
     rounds, directions, marginal_share : optional
         Take the place of the defaults in the private phase.
     """
+    is_wide = n_features >= WIDE and not survival
+    narrowing = Anneal(0.15, 0.03)
     if survival:
-        step, clip = Anneal(0.03, 0.004), Anneal(0.5, 0.2)
+        private = Schedule(rounds=400, radius=narrowing, step=Anneal(0.03, 0.004), clip=Anneal(0.5, 0.2))
+    elif is_wide:
+        private = Schedule(
+            rounds=100, radius=Anneal(0.15, 0.15), step=Anneal(0.05, 0.006), clip=Anneal(0.4, 0.4)
+        )
     else:
-        step = Anneal(0.06, 0.004)
-        clip = Anneal(0.06, 0.03) if n_features < WIDE else Anneal(0.02, 0.01)
-    private = Schedule(rounds=400, radius=Anneal(0.15, 0.03), step=step, clip=clip)
+        private = Schedule(rounds=400, radius=narrowing, step=Anneal(0.06, 0.004), clip=Anneal(0.06, 0.03))
     public = Schedule(
         rounds=200 if native else 10,
-        radius=Anneal(0.15, 0.03),
+        radius=narrowing,
         step=Anneal(0.03, 0.004),
         clip=Anneal(1.0, 1.0),
     )
@@ -144,6 +151,7 @@ def default_recipe(
         directions=32,
         marginal_share=0.12 if survival else 0.15,
         teacher_rows=200,
+        teacher_c=0.03 if is_wide else 1.0,
         public=public,
         public_directions=32 if native else 4,
         population_rows=4000,

@@ -291,7 +291,7 @@ class Release:
             rows = phases.public(
                 decoder,
                 self.teacher,
-                learners.teacher(self.schema.task).native_json,
+                learners.teacher(self.schema.task, c=self.recipe.teacher_c).native_json,
                 objective.bound(decoder.time_grid, seed),
                 recipe,
                 n_rows=n_rows,
