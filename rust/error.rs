@@ -49,6 +49,17 @@ pub enum Error {
         /// How many the plan holds.
         planned: u64,
     },
+    /// The journal of a run cannot be written or read, or cannot be trusted.
+    Journal {
+        /// The file.
+        path: String,
+        /// The operating system's number of the fault, if it is one of the file system.
+        errno: Option<i32>,
+        /// What is wrong.
+        problem: String,
+        /// What to do about it.
+        remedy: String,
+    },
     /// The operating system's random generator failed; nothing was released.
     Entropy,
     /// Integer sums could overflow for the public limits given.
@@ -101,6 +112,7 @@ impl fmt::Display for Error {
                     "the plan charged for {planned} '{query}' queries and all of them are spent; make a new plan"
                 )
             }
+            Self::Journal { path, problem, remedy, .. } => write!(f, "journal '{path}': {problem}; {remedy}"),
             Self::Entropy => {
                 write!(f, "the operating system's random generator failed; nothing was released")
             }

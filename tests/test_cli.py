@@ -467,21 +467,21 @@ def read_until(terminal, word, seconds=60):
     return text
 
 
-def test_progress_on_a_terminal_then_interrupt_leaves_nothing(here):
+def test_progress_on_a_terminal_then_interrupt_leaves_the_journal_alone(here):
     ours, theirs = pty.openpty()
     process = start(here, stdout=subprocess.PIPE, stderr=theirs, stdin=subprocess.DEVNULL)
     os.close(theirs)
     read_until(ours, "/200000")
     asked = time.monotonic()
     process.send_signal(signal.SIGINT)
-    text = read_until(ours, "Error: interrupted; no release was written")
+    text = read_until(ours, "Error: interrupted; what was answered is kept in")
     stdout, _ = process.communicate(timeout=20)
     assert time.monotonic() - asked < 5
     assert "left" in text
     assert process.returncode == 130
     assert stdout == b""
     assert "Traceback" not in text
-    nothing_written()
+    nothing_written("release.journal")
     os.close(ours)
 
 

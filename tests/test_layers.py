@@ -32,6 +32,7 @@ MODULES = (
     "spending",
     "ledger_store",
     "ledger",
+    "journal",
     "disclosures",
     "folder",
     "label",

@@ -16,6 +16,7 @@ from zodc._zodc import BudgetError, DataError, SchemaError
 from zodc.condenser import Condenser
 from zodc.database import read_query
 from zodc.files import read_table
+from zodc.journal import JournalError
 from zodc.learners import Cox, Logistic, Tree
 from zodc.ledger import Ledger, LedgerEntry, LedgerError
 from zodc.plan import Plan
@@ -30,6 +31,7 @@ __all__ = [
     "Condenser",
     "Cox",
     "DataError",
+    "JournalError",
     "Ledger",
     "LedgerEntry",
     "LedgerError",

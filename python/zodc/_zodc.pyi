@@ -5,6 +5,7 @@ interpreter, look for Ctrl-C every 50 ms and call `progress` with the number of 
 """
 
 from collections.abc import Callable
+from os import PathLike
 from typing import Never, final
 
 import numpy as np
@@ -20,6 +21,8 @@ __all__ = [
     "DataError",
     "Decoder",
     "FittedModels",
+    "Journal",
+    "JournalError",
     "Population",
     "Rows",
     "SchemaError",
@@ -36,6 +39,9 @@ class SchemaError(ValueError):
 
 class DataError(ValueError):
     """The data do not fit the schema."""
+
+class JournalError(ValueError):
+    """The journal of a run cannot be trusted or resumed."""
 
 class BudgetError(ValueError):
     """The privacy budget cannot pay for this."""
@@ -85,6 +91,12 @@ class Cohort:
     def marginals(self) -> str:
         """Ask for all marginals that the plan holds; return them as JSON."""
 
+    def keep_journal(self, journal: Journal) -> None:
+        """Keep this journal, and take what is on record there for those questions."""
+
+    def recorded_round(self, clip_norm: float) -> _Floats | None:
+        """Return the answer to the next round if the journal has it, without asking anybody."""
+
     def answer_differences(self, differences: _Floats, clip_norm: float) -> _Floats:
         """Answer a round with noise, from `n_rows × K` loss differences of a Python model."""
 
@@ -93,6 +105,26 @@ class Cohort:
         """Whether the noise comes from the operating system."""
 
     def __reduce__(self) -> Never: ...
+
+@final
+class Journal:
+    """The journal of a run, locked while open; a cohort takes it over. It holds noisy answers only."""
+
+    @staticmethod
+    def create(path: str | PathLike[str], header: str, is_private: bool) -> Journal:
+        """Begin the journal of a run; `header` is public text."""
+
+    @staticmethod
+    def open(path: str | PathLike[str]) -> Journal:
+        """Open the journal of a run that was cut short."""
+
+    @property
+    def header(self) -> str:
+        """The text with which the run began."""
+
+    @property
+    def n_questions(self) -> int:
+        """Questions on record when it was opened."""
 
 @final
 class Rows:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from zodc._zodc import BudgetError, DataError, SchemaError
+from zodc._zodc import BudgetError, DataError, JournalError, SchemaError
 from zodc.options import ModelError, OptionError
 from zodc.phases import Progress
 
@@ -78,7 +78,7 @@ def as_fault(error: BaseException) -> Fault:
     match error:
         case BudgetError():
             return Fault(str(error), BUDGET)
-        case SchemaError() | DataError():
+        case SchemaError() | DataError() | JournalError():
             return Fault(str(error), DISAGREEMENT)
         case KeyboardInterrupt():
             return Fault("interrupted; no release was written", INTERRUPTED)

@@ -26,6 +26,7 @@ from zodc.cli_source import Source, source_options
 from zodc.condenser import Condenser
 from zodc.demo import run_demo
 from zodc.folder import MANIFEST
+from zodc.journal import journal_of
 from zodc.release import Release
 from zodc.schema import Schema
 
@@ -100,6 +101,19 @@ def _condenser(schema: Schema, *, learner: Learner, rows: int, **options: Any) -
     return Condenser(schema=schema, learner=learner, n_rows=rows, **options)
 
 
+def _check_journal(journal: Path, resume: bool) -> None:
+    """Refuse to forget a run that is paid for, before anything is read."""
+    if resume and not journal.is_file():
+        message = f"there is no '{journal}'; leave out --resume to begin a run"
+        raise click.BadParameter(message, param_hint="'--resume'")
+    if not resume and (journal.exists() or journal.is_symlink()):
+        message = (
+            f"'{journal}' holds a run that may be paid for; finish it with --resume, or name another folder "
+            "(deleting the file gives up what was spent)"
+        )
+        raise click.BadParameter(message, param_hint="'--out'")
+
+
 def check_out(out: Path, overwrite: bool) -> None:
     """Refuse a folder that could not be written, before any budget is spent."""
     if out.exists() and not overwrite:
@@ -139,7 +153,17 @@ def _save(release: Release, out: Path, overwrite: bool) -> None:
     tell("\n".join(lines), values)
 
 
-def _rescue(error: BaseException, release: Release, out: Path, overwrite: bool, then: str) -> NoReturn:
+def _cut_short(error: BaseException, journal: Path) -> NoReturn:
+    """Tell that a run can be resumed."""
+    is_interrupt = isinstance(error, KeyboardInterrupt)
+    cause = Fault("interrupted", INTERRUPTED) if is_interrupt else as_fault(error)
+    message = f"{cause.message}; what was answered is kept in '{journal}'; go on with --resume"
+    raise Fault(message, cause.exit_code) from None
+
+
+def _rescue(
+    error: BaseException, release: Release, out: Path, overwrite: bool, journal: Path, then: str
+) -> NoReturn:
     """Save what has been paid for, elsewhere if need be, and tell where it is."""
     is_interrupt = isinstance(error, KeyboardInterrupt)
     cause = "interrupted" if is_interrupt else as_fault(error).message
@@ -148,6 +172,7 @@ def _rescue(error: BaseException, release: Release, out: Path, overwrite: bool, 
     except Exception:
         out = Path(tempfile.mkdtemp(prefix="zodc-")) / "release"
         release.save(out, report=False)
+    journal.unlink(missing_ok=True)
     message = f"{cause}; the private phase is paid for and saved in '{out}'; {then}"
     raise Fault(message, INTERRUPTED if is_interrupt else 1) from None
 
@@ -171,29 +196,46 @@ def plan(schema: Path, **options: Any) -> None:
 @_recipe_options
 @click.option("--ledger", type=FILE, help="The cohort's ledger, to which the run is charged first.")
 @_out_options
+@click.option("--resume", is_flag=True, help="Go on with a run that was cut short; give its options again.")
 @seed_option
 @json_option
 @quiet_option
 def condense(
-    source: Source, schema: Path, out: Path, overwrite: bool, seed: int | None, **options: Any
+    source: Source,
+    schema: Path,
+    out: Path,
+    overwrite: bool,
+    resume: bool,
+    seed: int | None,
+    **options: Any,
 ) -> None:
-    """Condense the cohort in FILE (CSV, Parquet or Arrow), or of a query, and write a release folder."""
+    """Condense the cohort in FILE (CSV, Parquet or Arrow), or of a query, and write a release folder.
+
+    Until the release is saved, OUT.journal keeps every noisy answer. Pass --resume to go on with a run that
+    was cut short: with the same options and data, at no further charge.
+    """
     check_out(out, overwrite)
+    journal = journal_of(out)
+    _check_journal(journal, resume)
     public = Schema.load(schema)
     condenser = _condenser(public, random_state=seed, **options)
     condenser.plan()
     cohort = source.table(public)
     try:
         with progress_bar() as progress:
-            condenser.fit(cohort, progress=progress)
+            condenser.fit(cohort, journal=journal, resume=resume, progress=progress)
     except (Exception, KeyboardInterrupt) as error:
-        if not hasattr(condenser, "release_"):
-            raise
-        _rescue(error, condenser.release_, out, overwrite, "finish with zodc recondense")
+        if hasattr(condenser, "release_"):
+            _rescue(error, condenser.release_, out, overwrite, journal, "finish with zodc recondense")
+        # Every refusal of an option, a schema, a table or a budget is a ValueError, and asks nobody.
+        if journal.exists() and not isinstance(error, ValueError):
+            _cut_short(error, journal)
+        raise
     try:
         _save(condenser.release_, out, overwrite)
     except (Exception, KeyboardInterrupt) as error:
-        _rescue(error, condenser.release_, out, overwrite, "it is whole")
+        _rescue(error, condenser.release_, out, overwrite, journal, "it is whole")
+    journal.unlink(missing_ok=True)
 
 
 @click.command(short_help="Make rows for another learner, free of charge.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,10 +13,11 @@ from sklearn.base import BaseEstimator
 from zodc import learners, phases
 from zodc._zodc import Cohort, DataError, Decoder, Rows, SchemaError
 from zodc.certify import make_certified_plan
-from zodc.containers import like_x, like_y, patients_table, probe_tables
+from zodc.containers import frame_names, like_x, like_y, patients_table, probe_tables
 from zodc.frames import Encoded, encode, is_frame
+from zodc.journal import Run, declare
 from zodc.ledger import Ledger, open_ledger
-from zodc.options import OptionError, count, public_seed
+from zodc.options import OptionError, count
 from zodc.plan import Plan
 from zodc.recipe import Recipe, default_recipe
 from zodc.release import Release, today, versions
@@ -178,7 +178,15 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         """
         return self._settings()[2]
 
-    def fit(self, X: Any, y: Any = None, *, progress: phases.Progress | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        journal: str | Path | None = None,
+        resume: bool = False,
+        progress: phases.Progress | None = None,
+    ) -> Self:
         """Condense a cohort. Every call spends the budget anew, and is charged to the ledger if there is one.
 
         When the free public phase fails or is interrupted, `release_` holds the rows of the private phase,
@@ -190,6 +198,10 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             Arrays hold the features (and the patient_id) in the schema's order.
         y : None, str, list of str, labels, structured array, or frame
             Labels; event (bool) and time; None or the schema's names take them from `X`.
+        journal : str or Path, optional
+            New file that keeps each noisy answer before it is used; delete it once the release is saved.
+        resume : bool, default=False
+            Whether to go on with the journal's run, with the same options and data, at no further charge.
         progress : callable, optional
             Called with the phase, the rounds done, and the rounds in all: public numbers.
 
@@ -203,18 +215,30 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             For a fault of the schema, the budget or another option, before any row is read.
         DataError
             When the table does not fit the schema.
+        JournalError, OSError
+            When the journal cannot be trusted, written or resumed.
         ModelError
             When a Python model cannot be fitted on most of the synthetic rows.
         """
         self._forget("release_")
         objective, recipe, plan = self._settings()
-        seed = public_seed(self.random_state)
         n_rows = count("n_rows", self.n_rows)
         ledger = open_ledger(self.ledger)
-        self._try_models(objective, recipe, seed)
+        declared = declare(self.schema, objective, recipe, plan, mode=self.mode, n_rows=n_rows, ledger=ledger)
+        run = (Run.resume if resume else Run.begin)(journal, declared, self.random_state)
+        self._try_models(objective, recipe, run.seed)
         cohort = encode(X, y, self.schema)
         self._remember_input(X)
-        self._condense(cohort, objective, recipe, plan, n_rows, seed, ledger, progress or self._reporter())
+        self._condense(
+            cohort,
+            objective,
+            recipe,
+            plan,
+            n_rows,
+            run,
+            ledger,
+            progress or (phases.tell if self.verbose else None),
+        )
         return self
 
     def fit_resample(self, X: Any, y: Any = None, **fit_options: Any) -> tuple[Any, Any]:
@@ -291,16 +315,16 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         recipe: Recipe,
         plan: Plan,
         n_rows: int,
-        seed: int,
+        run: Run,
         ledger: Ledger | None,
         progress: phases.Progress | None,
     ) -> None:
         arrays = (encoded.cells, encoded.outcome, encoded.event, encoded.patient)
         if not len(encoded.cells):
             raise DataError("data: no row has a patient_id; fill in the column, or give it another role")
+        cohort, seed = Cohort(self.schema.to_json(), plan.json, *arrays, self._test_noise_seed), run.seed
         # From here on nothing is refunded.
-        receipt = None if ledger is None else ledger.receipt(ledger.charge(plan))
-        cohort = Cohort(self.schema.to_json(), plan.json, *arrays, self._test_noise_seed)
+        receipt = run.start(cohort, ledger, plan)
         marginals = cohort.marginals()
         decoder = Decoder(self.schema.to_json(), marginals, recipe.hazard_intervals)
         objective = objective.bound(decoder.time_grid, seed)
@@ -353,26 +377,16 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         progress: phases.Progress | None,
     ) -> tuple[Rows, list[float]]:
         """Return the teacher's rows, and the noisy trace."""
+        options: Any = {"n_rows": n_rows, "seed": seed, "progress": progress}
         if asked.is_native:
-            return phases.private_native(
-                decoder, cohort, asked.native_json, recipe, n_rows=n_rows, seed=seed, progress=progress
-            )
-        return phases.direct(
-            decoder,
-            cohort,
-            patients_table(decoder, encoded, self.schema),
-            asked,
-            recipe,
-            n_rows=n_rows,
-            seed=seed,
-            n_jobs=self.n_jobs,
-            progress=progress,
-        )
+            return phases.private_native(decoder, cohort, asked.native_json, recipe, **options)
+        patients = patients_table(decoder, encoded, self.schema)
+        return phases.direct(decoder, cohort, patients, asked, recipe, n_jobs=self.n_jobs, **options)
 
     def _remember_input(self, X: Any) -> None:
         self._forget("feature_names_in_")
         if is_frame(X):
-            names: NDArray[Any] = np.asarray([str(name) for name in _names(X)], dtype=object)
+            names: NDArray[Any] = np.asarray(frame_names(X), dtype=object)
             self.feature_names_in_ = names
             self.n_features_in_ = len(names)
         else:
@@ -382,18 +396,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         if hasattr(self, attribute):
             delattr(self, attribute)
 
-    def _reporter(self) -> phases.Progress | None:
-        def tell(phase: str, done: int, rounds: int) -> None:
-            end = "\n" if done == rounds else ""
-            print(f"\r{phase} round {done} of {rounds}", end=end, file=sys.stderr, flush=True)
-
-        return tell if self.verbose else None
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-
-def _names(frame: Any) -> list[Any]:
-    return list(frame.column_names if hasattr(frame, "column_names") else frame.columns)

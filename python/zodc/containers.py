@@ -18,7 +18,7 @@ from zodc.frames import Encoded, is_frame
 from zodc.schema import Column, Schema
 from zodc.tables import Table, column_values, columns_of, to_array, to_frame
 
-__all__ = ["like_x", "like_y", "patients_table", "probe_tables"]
+__all__ = ["frame_names", "like_x", "like_y", "patients_table", "probe_tables"]
 
 # Enough to see that a prediction depends on its neighbours.
 _PROBES = 60
@@ -30,7 +30,7 @@ def like_x(table: Table, schema: Schema, x: Any) -> Any:
     names = [column.name for column in schema.features]
     if not is_frame(x):
         return to_array({name: columns[name] for name in names})
-    order = [name for name in _frame_names(x) if name in names]
+    order = [name for name in frame_names(x) if name in names]
     return to_frame({name: columns[name] for name in order}, x)
 
 
@@ -41,7 +41,7 @@ def like_y(table: Table, schema: Schema, x: Any, y: Any) -> Any:
     if y is None or isinstance(y, str) or _holds_names(y, columns):
         return _outcome_of_x(columns, x)
     if is_frame(y):
-        names = [name for name in _frame_names(y) if name in columns]
+        names = [name for name in frame_names(y) if name in columns]
         return to_frame({name: columns[name] for name in names} if names else columns, y)
     series = nw.from_native(y, pass_through=True, allow_series=True)
     values = next(iter(columns.values()))
@@ -93,7 +93,8 @@ def _known(codes: Floats, column: Column) -> Floats:
     return np.where(codes < 0, fallback, codes)
 
 
-def _frame_names(frame: Any) -> list[str]:
+def frame_names(frame: Any) -> list[str]:
+    """Names of a frame's columns, as texts."""
     return [str(name) for name in nw.from_native(frame).collect_schema().names()]
 
 

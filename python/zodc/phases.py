@@ -7,6 +7,7 @@ asked for the losses of patients, which the private half turns into a noisy answ
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -22,7 +23,16 @@ from zodc.options import ModelError
 from zodc.recipe import Recipe, Schedule
 from zodc.tables import Table
 
-__all__ = ["Model", "Objective", "Progress", "direct", "native_losses", "private_native", "public"]
+__all__ = [
+    "Model",
+    "Objective",
+    "Progress",
+    "direct",
+    "native_losses",
+    "private_native",
+    "public",
+    "tell",
+]
 
 # Rounds in a row in which most fits fail, after which a run is given up.
 _PATIENCE = 5
@@ -117,6 +127,12 @@ class _Losses:
         return total, failed
 
 
+def tell(phase: str, done: int, rounds: int) -> None:
+    """Tell the rounds done on standard error."""
+    end = "\n" if done == rounds else ""
+    print(f"\r{phase} round {done} of {rounds}", end=end, file=sys.stderr, flush=True)
+
+
 def _reporter(progress: Progress | None, phase: str, rounds: int) -> Callable[[int], object] | None:
     return None if progress is None else lambda done: progress(phase, done, rounds)
 
@@ -162,8 +178,10 @@ def direct(
     losses = _Losses(objective, patients, n_jobs)
     trace = []
     for _ in range(recipe.private.rounds):
-        differences = losses.differences(decoder, search, recipe.directions)
-        answer = cohort.answer_differences(differences, search.clip_norm)
+        answer = cohort.recorded_round(search.clip_norm)
+        if answer is None:
+            differences = losses.differences(decoder, search, recipe.directions)
+            answer = cohort.answer_differences(differences, search.clip_norm)
         search.update(answer)
         trace.append(float(np.sqrt(np.mean(answer**2))))
         if report is not None:

@@ -1,7 +1,8 @@
 //! Second exit: the noisy answer to a round of candidate models.
 
 use super::cohort::{Outcome, PrivateCohort};
-use super::mechanism::{RADIUS, add, add_noise, clip_to_lattice};
+use super::journal::Kind;
+use super::mechanism::{RADIUS, add, clip_to_lattice};
 use super::scoring::{BLOCK, BlockOutcome, Candidate, ScoringPack};
 use crate::error::{Error, Result};
 use crate::marginals::codec::Codec;
@@ -34,13 +35,27 @@ impl PrivateCohort {
     pub fn answer(&mut self, round: &Round<'_>, cancel: &AtomicBool) -> Result<Vec<f64>> {
         let n_directions = round.candidates.len() / 2;
         self.spend_round(n_directions)?;
-        let pack = ScoringPack::new(round.candidates, round.codec.width());
-        let batch = self.batch()?;
-        let this = &*self;
-        let sums = sum_over_units(&batch, n_directions, cancel, |units, sums| {
-            this.sum_units(units, round, &pack, sums, cancel)
-        })?;
-        self.release(sums, round.clip_norm)
+        self.release(round.clip_norm, |this| {
+            let pack = ScoringPack::new(round.candidates, round.codec.width());
+            let batch = this.batch()?;
+            let this = &*this;
+            sum_over_units(&batch, n_directions, cancel, |units, sums| {
+                this.sum_units(units, round, &pack, sums, cancel)
+            })
+        })
+    }
+
+    /// The answer to the next round if the journal has it, without asking anybody.
+    ///
+    /// # Errors
+    /// As [`Self::answer`].
+    pub fn recorded_round(&mut self, clip_norm: f64) -> Result<Option<Vec<f64>>> {
+        if !self.is_next_recorded() {
+            return Ok(None);
+        }
+        self.spend_round(self.plan.directions as usize)?;
+        // What is on record is not computed again; were it not, no patient would be in the sum.
+        self.release(clip_norm, |this| Ok(vec![0; this.plan.directions as usize])).map(Some)
     }
 
     /// The same from loss differences that a Python model made: `n_rows × n_directions` in the caller's
@@ -58,9 +73,14 @@ impl PrivateCohort {
             ));
         }
         self.spend_round(n_directions)?;
+        self.release(clip_norm, |this| this.sum_differences(differences, clip_norm))
+    }
+
+    fn sum_differences(&mut self, differences: &[f64], clip_norm: f64) -> Result<Vec<i64>> {
+        let n_directions = self.plan.directions as usize;
         let batch = self.batch()?;
         let this = &*self;
-        let sums = sum_over_units(&batch, n_directions, &AtomicBool::new(false), |units, sums| {
+        sum_over_units(&batch, n_directions, &AtomicBool::new(false), |units, sums| {
             let (mut vector, mut lattice) = (vec![0.0; n_directions], vec![0; n_directions]);
             for &unit in units {
                 vector.fill(0.0);
@@ -72,8 +92,7 @@ impl PrivateCohort {
                 sums.iter_mut().zip(&lattice).for_each(|(s, l)| *s += l);
             }
             Ok(())
-        })?;
-        self.release(sums, clip_norm)
+        })
     }
 
     fn spend_round(&mut self, n_directions: usize) -> Result<()> {
@@ -85,8 +104,13 @@ impl PrivateCohort {
         Ok(())
     }
 
-    fn release(&mut self, mut sums: Vec<i64>, clip_norm: f64) -> Result<Vec<f64>> {
-        add_noise(&mut sums, self.plan.round_noise_scale, &mut self.source)?;
+    fn release(
+        &mut self,
+        clip_norm: f64,
+        sums: impl FnOnce(&mut Self) -> Result<Vec<i64>>,
+    ) -> Result<Vec<f64>> {
+        let (n_sums, scale) = (self.plan.directions as usize, self.plan.round_noise_scale);
+        let sums = self.disclose(Kind::Round, n_sums, scale, sums)?;
         let step = clip_norm / RADIUS as f64;
         Ok(sums.iter().map(|&s| s as f64 * step).collect())
     }

@@ -3,6 +3,7 @@
 //! Fields are private to this folder, and the type has no `Debug`, `Clone` or `Serialize`: rows cannot
 //! be read, printed or copied from outside. Even their number stays inside.
 
+use super::journal::Journal;
 use super::mechanism::MOST_UNITS;
 use super::noise::NoiseSource;
 use super::plan::Plan;
@@ -40,6 +41,8 @@ pub struct PrivateCohort {
     /// Questions answered so far, of those that the plan has charged.
     pub(super) marginals_asked: usize,
     pub(super) rounds_asked: u64,
+    /// Where answers are kept before they are used, if the run has one.
+    pub(super) journal: Option<Journal>,
 }
 
 impl PrivateCohort {
@@ -87,6 +90,7 @@ impl PrivateCohort {
             source,
             marginals_asked: 0,
             rounds_asked: 0,
+            journal: None,
         })
     }
 

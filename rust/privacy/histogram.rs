@@ -2,7 +2,7 @@
 
 use super::cohort::{Outcome, PrivateCohort};
 use super::event::Neighbours;
-use super::mechanism::add_noise;
+use super::journal::Kind;
 use crate::error::{Error, Result};
 use crate::marginals::estimate::Counted;
 use crate::marginals::{Partition, Partitions};
@@ -51,34 +51,46 @@ impl PrivateCohort {
         // Spent from here on, whatever happens next.
         self.marginals_asked += 1;
         let outcome_units = outcome_units(self.n_columns);
-        let mut release = |mut sums: Vec<i64>, units: i64| -> Result<Vec<f64>> {
-            add_noise(&mut sums, stage.noise_scale, &mut self.source)?;
-            Ok(sums.iter().map(|&s| s as f64 / units as f64).collect())
+        let outcome_size = partitions.outcome.as_ref().map_or(0, |p| outcome_bin(&self.outcome, p).0);
+        let bins: usize = partitions.features.iter().flatten().map(|p| p.n_bins() + 1).sum();
+        let sums = self.disclose(Kind::Marginals, bins + outcome_size, stage.noise_scale, |this| {
+            Ok(this.sums(partitions, outcome_units))
+        })?;
+        let mut rest = sums.as_slice();
+        let mut counts = |size: usize, units: i64| -> Vec<f64> {
+            let (these, others) = rest.split_at(size);
+            rest = others;
+            these.iter().map(|&s| s as f64 / units as f64).collect()
         };
-        let mut features = Vec::with_capacity(self.n_columns);
-        for (j, partition) in partitions.features.iter().enumerate() {
-            let column = |row: usize| self.cells[row * self.n_columns + j];
-            features.push(match partition {
-                Some(p) => Some(release(
-                    sum_bins(&self.unit_start, p.n_bins() + 1, FEATURE_UNITS, |row| p.bin_of(column(row))),
-                    FEATURE_UNITS,
-                )?),
-                None => None,
-            });
-        }
-        let outcome = match &partitions.outcome {
-            Some(p) => {
-                let (n_bins, bin) = outcome_bin(&self.outcome, p);
-                Some(release(sum_bins(&self.unit_start, n_bins, outcome_units, bin), outcome_units)?)
-            }
-            None => None,
-        };
+        let features = partitions.features.iter().map(|p| {
+            let size = p.as_ref()?.n_bins() + 1;
+            Some(counts(size, FEATURE_UNITS))
+        });
+        let features = features.collect();
+        let outcome = partitions.outcome.as_ref().map(|_| counts(outcome_size, outcome_units));
         Ok(Counted {
             features,
             outcome,
             feature_sd: stage.noise_scale as f64 / FEATURE_UNITS as f64,
             outcome_sd: stage.noise_scale as f64 / outcome_units as f64,
         })
+    }
+
+    /// Exact histograms of what is asked, side by side; the outcome's last.
+    fn sums(&self, partitions: &Partitions, outcome_units: i64) -> Vec<i64> {
+        let mut sums = Vec::new();
+        for (j, partition) in partitions.features.iter().enumerate() {
+            let Some(p) = partition else { continue };
+            let column = |row: usize| self.cells[row * self.n_columns + j];
+            sums.extend(sum_bins(&self.unit_start, p.n_bins() + 1, FEATURE_UNITS, |row| {
+                p.bin_of(column(row))
+            }));
+        }
+        if let Some(p) = &partitions.outcome {
+            let (n_bins, bin) = outcome_bin(&self.outcome, p);
+            sums.extend(sum_bins(&self.unit_start, n_bins, outcome_units, bin));
+        }
+        sums
     }
 }
 

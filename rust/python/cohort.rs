@@ -1,5 +1,6 @@
 //! Patients' rows behind their plan.
 
+use super::journal::Journal;
 use super::{json, lock, parse, slice, slice2};
 use crate::error::Error;
 use crate::marginals::estimate::{fine_partitions, marginals, noisy_count};
@@ -65,6 +66,21 @@ impl Cohort {
             Ok(marginals(schema, coarse, (&asked, &counted)))
         })?;
         json(&found)
+    }
+
+    /// Keeps this journal, and takes what is on record there for those questions.
+    fn keep_journal(&self, journal: &Journal) -> PyResult<()> {
+        Ok(lock(&self.inner)?.keep_journal(journal.take()?)?)
+    }
+
+    /// Answer to the next round if the journal has it.
+    fn recorded_round<'py>(
+        &self,
+        py: Python<'py>,
+        clip_norm: f64,
+    ) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
+        let answer = lock(&self.inner)?.recorded_round(clip_norm)?;
+        Ok(answer.map(|answer| PyArray1::from_vec(py, answer)))
     }
 
     /// Noisy answer to a round from loss differences (`n_rows × K`) of a Python model.

@@ -4,6 +4,7 @@
 
 mod cohort;
 mod decoder;
+mod journal;
 mod models;
 mod search;
 
@@ -13,7 +14,7 @@ use crate::privacy::event::{Charge, Neighbours};
 use crate::privacy::plan::{Plan, PlanOptions};
 use crate::schema::Schema;
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
-use pyo3::exceptions::{PyKeyboardInterrupt, PyOverflowError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use serde::de::DeserializeOwned;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +23,12 @@ use std::time::{Duration, Instant};
 
 pyo3::create_exception!(_zodc, SchemaError, PyValueError, "The public schema is wrong.");
 pyo3::create_exception!(_zodc, DataError, PyValueError, "The data do not fit the schema.");
+pyo3::create_exception!(
+    _zodc,
+    JournalError,
+    PyValueError,
+    "The journal of a run cannot be trusted or resumed."
+);
 pyo3::create_exception!(_zodc, BudgetError, PyValueError, "The privacy budget cannot pay for this.");
 
 /// Ctrl-C is looked for this often.
@@ -34,6 +41,10 @@ impl From<Error> for PyErr {
             Error::Schema { .. } => SchemaError::new_err(text),
             Error::Data { .. } => DataError::new_err(text),
             Error::Budget { .. } | Error::NotPlanned { .. } => BudgetError::new_err(text),
+            Error::Journal { errno: Some(errno), path, problem, remedy } => {
+                PyOSError::new_err((errno, format!("{problem}; {remedy}"), path))
+            }
+            Error::Journal { errno: None, .. } => JournalError::new_err(text),
             Error::Option { .. } => PyValueError::new_err(text),
             Error::Overflow { .. } => PyOverflowError::new_err(text),
             Error::Interrupted => PyKeyboardInterrupt::new_err(()),
@@ -170,12 +181,14 @@ mod _zodc {
     #[pymodule_export]
     use super::decoder::{Decoder, Population, Rows};
     #[pymodule_export]
+    use super::journal::Journal;
+    #[pymodule_export]
     use super::models::FittedModels;
     #[pymodule_export]
     use super::search::Search;
     #[pymodule_export]
     use super::{
-        BudgetError, DataError, SchemaError, check_schema, epsilon, make_plan, schema_from_toml,
-        schema_to_toml,
+        BudgetError, DataError, JournalError, SchemaError, check_schema, epsilon, make_plan,
+        schema_from_toml, schema_to_toml,
     };
 }

@@ -1,0 +1,52 @@
+//! The journal of a run, between its opening and the cohort that keeps it.
+
+use super::lock;
+use crate::privacy::journal;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+/// The journal of a run; a cohort takes it over. Public: it holds noisy answers only.
+#[pyclass(frozen, module = "zodc._zodc")]
+pub struct Journal {
+    inner: Mutex<Option<journal::Journal>>,
+    header: String,
+    n_questions: usize,
+}
+
+impl Journal {
+    fn wrap(inner: journal::Journal) -> Self {
+        let (header, n_questions) = (inner.header().to_string(), inner.n_questions());
+        Self { inner: Mutex::new(Some(inner)), header, n_questions }
+    }
+
+    pub(super) fn take(&self) -> PyResult<journal::Journal> {
+        lock(&self.inner)?.take().ok_or_else(|| PyRuntimeError::new_err("this journal is in use already"))
+    }
+}
+
+#[pymethods]
+impl Journal {
+    #[staticmethod]
+    fn create(path: PathBuf, header: &str, is_private: bool) -> PyResult<Self> {
+        Ok(Self::wrap(journal::Journal::create(&path, header, is_private)?))
+    }
+
+    #[staticmethod]
+    fn open(path: PathBuf) -> PyResult<Self> {
+        Ok(Self::wrap(journal::Journal::open(&path)?))
+    }
+
+    /// The text with which the run began.
+    #[getter]
+    fn header(&self) -> &str {
+        &self.header
+    }
+
+    /// Questions on record when it was opened.
+    #[getter]
+    fn n_questions(&self) -> usize {
+        self.n_questions
+    }
+}
