@@ -229,16 +229,8 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         self._try_models(objective, recipe, run.seed)
         cohort = encode(X, y, self.schema)
         self._remember_input(X)
-        self._condense(
-            cohort,
-            objective,
-            recipe,
-            plan,
-            n_rows,
-            run,
-            ledger,
-            progress or (phases.tell if self.verbose else None),
-        )
+        progress = progress or (phases.tell if self.verbose else None)
+        self._condense(cohort, objective, recipe, plan, n_rows, run, ledger, progress)
         return self
 
     def fit_resample(self, X: Any, y: Any = None, **fit_options: Any) -> tuple[Any, Any]:
