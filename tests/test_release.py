@@ -15,6 +15,7 @@ from cohorts import BUDGET, CLASSES, SURVIVAL, patients, quick, survivors
 from sklearn.ensemble import RandomForestClassifier
 from zodc import Condenser, DataError, Release, Schema, verify
 from zodc.oracle import consult
+from zodc.recipe import Recipe, default_recipe
 
 FILES = {
     "condensed.csv",
@@ -267,3 +268,9 @@ def test_an_unknown_mechanism_is_not_believed() -> None:
     charge = {"event": {"mechanism": "laplace", "noise_multiplier": 1.0}, "count": 1, "what": "rounds"}
     with pytest.raises(ValueError, match="laplace"):
         consult([charge], 1e-5)
+
+
+def test_recipes_of_older_releases_are_read() -> None:
+    recipe = default_recipe(survival=False, n_features=8, native=True)
+    older = {name: value for name, value in recipe.to_dict().items() if name != "teacher_c"}
+    assert Recipe.from_dict(older) == recipe

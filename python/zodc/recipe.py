@@ -100,7 +100,8 @@ class Recipe:
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """Read what :meth:`to_dict` wrote."""
         schedules = {name: _schedule(values[name]) for name in ("private", "public")}
-        return cls(**{**values, **schedules})
+        # Releases of 0.1.0's first days have no penalty of the teacher: it was 1.
+        return cls(**{"teacher_c": 1.0, **values, **schedules})
 
 
 def _schedule(values: dict[str, Any]) -> Schedule:
