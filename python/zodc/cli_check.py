@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from zodc import folder, frames
 from zodc.audit import audit as audit_release
@@ -100,15 +98,12 @@ def verify(release: Path) -> None:
 @click.argument("release", type=FOLDER)
 @click.option("--runs", default=500, show_default=True, help="Runs of the worst pair, each way.")
 @click.option("--releases", default=5, show_default=True, help="Releases attacked for membership.")
-@click.option("--json", "as_json", is_flag=True, help="Print plain numbers.")
 @seed_option
-def audit(release: Path, runs: int, releases: int, as_json: bool, seed: int | None) -> None:
+@json_option
+def audit(release: Path, runs: int, releases: int, seed: int | None) -> None:
     """Attack runs with the settings of RELEASE, on made-up patients. Costs no budget; takes minutes."""
     with progress_bar() as progress:
         found = audit_release(release, runs=runs, releases=releases, random_state=seed, progress=progress)
-    if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
-    else:
-        Console().print(found)
+    tell(found, found.to_dict())
     if not found.ok:
         raise Fault("the claim does not hold: an attack shows a larger epsilon; report it", BUDGET)
