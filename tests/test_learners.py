@@ -76,7 +76,7 @@ def test_names_lists_and_weights() -> None:
     mixed = resolve({"tree": 1, RandomForestClassifier(): 2}, CLASSES)
     assert not mixed.is_native and mixed.models[0][0] == pytest.approx(2 / 3)
     assert "RandomForestClassifier" in mixed.describe()[1]["class"]
-    assert teacher("survival").is_smooth and not resolve("tree", CLASSES).is_smooth
+    assert teacher("survival", c=1.0).is_smooth and not resolve("tree", CLASSES).is_smooth
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def made_up_patients(release: Release, n_patients: int, seed: int) -> pd.DataFra
         That fits the release's schema; a patient_id is the number of the row.
     """
     decoder, schema = release.decoder, release.schema
-    native = learners.teacher(schema.task).native_json
+    native = learners.teacher(schema.task, c=release.recipe.teacher_c).native_json
     population = decoder.population(release.teacher, native, n_patients, seed)
     rows = decoder.labelled_rows(population, n_patients)
     columns = columns_of(decoder.table(rows), schema, flags=False)
@@ -241,7 +241,8 @@ def _canaries(release: Release, canaries: int, seed: int, progress: Progress | N
 
 def _condensers(release: Release, epsilon: float) -> Callable[[], Condenser]:
     """Condensers with the settings of a release. The teacher of the task stands in for Python models."""
-    native = learners.teacher(release.schema.task).describe()[0]["kind"]
+    teacher = learners.teacher(release.schema.task, c=release.recipe.teacher_c)
+    native = teacher.describe()[0]["kind"]
     plan = release.plan
 
     def make() -> Condenser:

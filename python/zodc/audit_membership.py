@@ -183,7 +183,7 @@ def _nearness(decoder: Decoder, rows: Table, seen: Table, known: Table) -> Float
 
 
 def _model_gain(release: Release, decoder: Decoder, seen: Table, known: Table) -> Floats:
-    native = learners.teacher(release.schema.task).native_json
+    native = learners.teacher(release.schema.task, c=release.recipe.teacher_c).native_json
     cells, missing, outcome = (part[~np.isnan(known[2]).any(axis=1)] for part in known)
     if release.schema.task == "classification":
         # Patients have class probabilities; models are fitted on codes.

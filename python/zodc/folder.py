@@ -109,11 +109,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise FileNotFoundError(2, "there is no release folder", str(path))
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest: dict[str, Any] | None = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         manifest = None
     is_release = isinstance(manifest, dict) and manifest.get("zodc") == "release"
-    if not is_release or not isinstance(manifest.get("sha256"), dict):
+    if manifest is None or not is_release or not isinstance(manifest.get("sha256"), dict):
         raise DataError(f"release, file '{MANIFEST}': it is missing or not zodc's; name a release folder")
     return manifest
 

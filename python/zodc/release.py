@@ -112,7 +112,8 @@ class Release:
     @property
     def X(self) -> pd.DataFrame:
         """Features and flags."""
-        return self.frame().drop(columns=[column.name for column in self.schema.outcomes])
+        frame: pd.DataFrame = self.frame()
+        return frame.drop(columns=[column.name for column in self.schema.outcomes])
 
     @property
     def y(self) -> NDArray[Any]:
