@@ -71,6 +71,9 @@ class _Recorder:
     cohort: Cohort
     answers: list[tuple[Floats, float]] = field(default_factory=list)
 
+    def recorded_round(self, clip_norm: float) -> None:
+        """Nothing is on record: an audit keeps no journal."""
+
     def answer_differences(self, differences: Floats, clip_norm: float) -> Floats:
         """Ask the private half, and keep what it says."""
         answer = self.cohort.answer_differences(differences, clip_norm)
