@@ -26,7 +26,7 @@ _MOST_PLANS = 8
 def make_certified_plan(
     schema: Schema, recipe: Recipe, *, epsilon: float, accountant: str = "native", **options: Any
 ) -> Plan:
-    """Make a plan as :func:`zodc.plan.make_plan` does, with less noise if the accountant is `"pld"`.
+    """Make a plan as `zodc.plan.make_plan` does, with less noise if the accountant is `"pld"`.
 
     Raises
     ------

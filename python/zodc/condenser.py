@@ -40,7 +40,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         Public facts about the columns.
     learner : str, Native, estimator, list, or dict
         What the rows are made for: `"tree"`, `"logistic"`, `"cox"`, a model of scikit-learn, lifelines or
-        scikit-survival, or a weighted mixture (see :func:`zodc.learners.resolve`).
+        scikit-survival, or a weighted mixture (see `zodc.learners.resolve`).
     epsilon : float
         Budget ε, above 0. No default on purpose.
     delta : float

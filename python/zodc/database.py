@@ -73,7 +73,7 @@ def query_types(query: str, database: str) -> dict[str, Type]:
     Raises
     ------
     OptionError, DataError
-        Like :func:`read_query`.
+        Like `read_query`.
     """
     with _session(database) as session:
         return dict(_named(session, query))

@@ -72,7 +72,7 @@ def read_types(path: str | Path) -> dict[str, Type]:
     Raises
     ------
     OSError, DataError
-        Like :func:`read_table`; also for a CSV whose first line holds a number, and so is no header.
+        Like `read_table`; also for a CSV whose first line holds a number, and so is no header.
     """
     path = Path(path)
 

@@ -35,7 +35,7 @@ def fit_of(types: Mapping[str, Type], schema: Schema) -> Fit:
     Parameters
     ----------
     types : mapping of str to type
-        As :func:`zodc.files.read_types` reads them; None where the source does not tell.
+        As `zodc.files.read_types` reads them; None where the source does not tell.
     schema : Schema
 
     Examples

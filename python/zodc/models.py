@@ -101,7 +101,7 @@ class PythonModel:
         train : Table
             Outcome: class codes (n × 1), or times and events (n × 2).
         rows : DataFrame
-            What :meth:`frame` makes of a table.
+            What `frame` makes of a table.
         outcome : array
             Of these rows: class probabilities (n × n_classes), or times and events.
 

@@ -99,7 +99,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
-        """Read what :meth:`to_dict` wrote."""
+        """Read what `to_dict` wrote."""
         schedules = {name: _schedule(values[name]) for name in ("private", "public")}
         # Releases of 0.1.0's first days have no penalty of the teacher: it was 1.
         return cls(**{"teacher_c": 1.0, **values, **schedules})

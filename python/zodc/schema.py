@@ -244,7 +244,7 @@ class Schema:
         return _to_json(self.columns, self.name)
 
     def to_toml(self) -> str:
-        """Write the TOML form; :meth:`from_toml` reads it back unchanged."""
+        """Write the TOML form; `from_toml` reads it back unchanged."""
         return _zodc.schema_to_toml(self.to_json())
 
     def save(self, path: str | Path) -> None:
