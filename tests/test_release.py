@@ -220,6 +220,9 @@ def test_verification_of_a_sampled_run(tmp_path: Path) -> None:
         (lambda m: m["events"][0]["event"].update(mechanism="laplace"), "laplace"),
         (lambda m: m["recipe"].update(rounds=1), "made anew"),
         (lambda m: m.update(private=False), "NOT PRIVATE"),
+        (lambda m: m.update(rows_per_unit=50), "its rows_per_unit"),
+        (lambda m: m.update(ledger={"epsilon": 1.0, "spent_epsilon": 0.5}), "receipt is malformed"),
+        (lambda m: m.update(ledger="x"), "receipt is malformed"),
         (lambda m: m["sha256"].update({"condensed.csv": "0"}), "SHA-256"),
     ],
 )
@@ -252,6 +255,9 @@ def test_what_is_no_release(tmp_path: Path, saved: Path) -> None:
         verify(tmp_path / "empty")
     _edit(saved, lambda m: m.pop("events"))
     with pytest.raises(DataError, match="events"):
+        verify(saved)
+    _edit(saved, lambda m: m.update(epsilon="one"))
+    with pytest.raises(DataError, match="'one' is missing or malformed"):
         verify(saved)
 
 

@@ -377,3 +377,30 @@ def test_fifty_kills_at_random_times(tmp_path, monkeypatch):
 def test_a_kill_at_a_random_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     kill_until_done(1, 3)
+
+
+def test_a_kept_traceback_does_not_keep_the_journal(tmp_path):
+    """Notebooks keep the last error, and with it every object of the run that was cut short."""
+    journal, kept = tmp_path / "run.journal", []
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as cut_short:
+        condenser().fit(patients(), journal=journal, progress=stop)
+    kept.append(cut_short.value)
+    with pytest.raises(ValueError, match="'n_rows'") as refused:
+        condenser(n_rows=21).fit(patients(), journal=journal, resume=True)
+    kept.append(refused.value)
+    with pytest.raises(zodc.DataError) as refused:
+        condenser().fit(patients().drop(columns="age"), journal=journal, resume=True)
+    kept.append(refused.value)
+    condenser().fit(patients(), journal=journal, resume=True)
+    traceback = kept[0].__traceback__
+    while traceback and "cohort" not in traceback.tb_frame.f_locals:
+        traceback = traceback.tb_next
+    while traceback and not hasattr(traceback.tb_frame.f_locals["cohort"], "marginals"):
+        traceback = traceback.tb_next
+    # What it holds answers nothing any more.
+    with pytest.raises(zodc.BudgetError, match="spent"):
+        traceback.tb_frame.f_locals["cohort"].marginals()

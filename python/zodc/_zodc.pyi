@@ -94,6 +94,9 @@ class Cohort:
     def keep_journal(self, journal: Journal) -> None:
         """Keep this journal, and take what is on record there for those questions."""
 
+    def end(self) -> None:
+        """Answer nothing from here on, and let the journal go, whoever still holds this object."""
+
     def recorded_round(self, clip_norm: float) -> _Floats | None:
         """Return the answer to the next round if the journal has it, without asking anybody."""
 
@@ -117,6 +120,9 @@ class Journal:
     @staticmethod
     def open(path: str | PathLike[str]) -> Journal:
         """Open the journal of a run that was cut short."""
+
+    def close(self) -> None:
+        """Let the file and its lock go, unless a cohort has taken them."""
 
     @property
     def header(self) -> str:

@@ -226,11 +226,14 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         ledger = open_ledger(self.ledger)
         declared = declare(self.schema, objective, recipe, plan, mode=self.mode, n_rows=n_rows, ledger=ledger)
         run = (Run.resume if resume else Run.begin)(journal, declared, self.random_state)
-        self._try_models(objective, recipe, run.seed)
-        cohort = encode(X, y, self.schema)
-        self._remember_input(X)
-        progress = progress or (phases.tell if self.verbose else None)
-        self._condense(cohort, objective, recipe, plan, n_rows, run, ledger, progress)
+        try:
+            self._try_models(objective, recipe, run.seed)
+            cohort = encode(X, y, self.schema)
+            self._remember_input(X)
+            progress = progress or (phases.tell if self.verbose else None)
+            self._condense(cohort, objective, recipe, plan, n_rows, run, ledger, progress)
+        finally:
+            run.close()
         return self
 
     def fit_resample(self, X: Any, y: Any = None, **fit_options: Any) -> tuple[Any, Any]:

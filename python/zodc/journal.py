@@ -63,7 +63,7 @@ def declare(
     }
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(kw_only=True, repr=False)
 class Run:
     """One private run.
 
@@ -80,6 +80,7 @@ class Run:
     declared: dict[str, Any]
     path: Path | None
     opened: Journal | None
+    cohort: Cohort | None = None
 
     @classmethod
     def begin(cls, path: str | Path | None, declared: dict[str, Any], random_state: Any) -> Self:
@@ -116,11 +117,13 @@ class Run:
             header = json.loads(journal.header)
             run_id, seed, begun = str(header["run_id"]), int(header["seed"]), dict(header["declared"])
         except (ValueError, KeyError, TypeError):
+            journal.close()
             raise JournalError(f"journal '{path}': its header is not zodc's; begin a new run") from None
         differing = _differing(begun, json.loads(json.dumps(declared)))
         if isinstance(random_state, Integral) and public_seed(random_state) != seed:
             differing.append("random_state")
         if differing:
+            journal.close()
             names = ", ".join(f"'{name}'" for name in differing)
             raise OptionError(
                 f"The 'resume' option must come with what the run was begun with. Got another {names} than "
@@ -149,7 +152,15 @@ class Run:
                 self.path.unlink()
             raise
 
+    def close(self) -> None:
+        """Let the journal go: a traceback that is kept, as notebooks do, must not hold its lock."""
+        if self.opened is not None:
+            self.opened.close()
+        if self.cohort is not None:
+            self.cohort.end()
+
     def _keep(self, cohort: Cohort) -> None:
+        self.cohort = cohort
         if self.path is None:
             return
         journal = self.opened

@@ -239,7 +239,7 @@ class Ledger:
         LedgerError
             When it was not charged here, or this ledger has lost its entry.
         """
-        if receipt is None or receipt.get("ledger") != self.identifier:
+        if not isinstance(receipt, dict) or receipt.get("ledger") != self.identifier:
             raise self._refusal("the release was not charged to this ledger")
         entries = self.entries
         place = receipt.get("entry")

@@ -19,6 +19,12 @@ __all__ = ["Verification", "verify"]
 
 # Accountants agree up to their own rounding.
 _TOLERANCE = 1e-6
+# What `Ledger.receipt` writes.
+_RECEIPT = (
+    *((name, str) for name in ("cohort", "ledger", "run_id", "head")),
+    *((name, float) for name in ("epsilon", "delta", "spent_epsilon")),
+    ("entry", int),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +78,15 @@ class Verification:
         )
 
 
-def _ledger_faults(ledger: dict[str, Any] | None) -> list[str]:
-    if ledger is None or ledger["spent_epsilon"] <= ledger["epsilon"]:
-        return []
-    return ["its ledger has spent more than the cohort's budget"]
+def _receipt(manifest: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the ledger's receipt if it is one, and what is wrong with it."""
+    ledger = manifest.get("ledger")
+    if ledger is None:
+        return None, []
+    if not isinstance(ledger, dict) or any(type(ledger.get(key)) is not kind for key, kind in _RECEIPT):
+        return None, ["its ledger's receipt is malformed"]
+    is_within = ledger["spent_epsilon"] <= ledger["epsilon"]
+    return ledger, [] if is_within else ["its ledger has spent more than the cohort's budget"]
 
 
 def verify(path: str | Path) -> Verification:
@@ -101,11 +112,11 @@ def verify(path: str | Path) -> Verification:
         epsilon, delta = float(manifest["epsilon"]), float(manifest["delta"])
         recomputed, faults = _recomputed(manifest["events"], delta, manifest["neighbours"])
         faults += [*_budget_faults(manifest, recomputed), *_lattice_faults(manifest)]
-        ledger = manifest.get("ledger")
-        faults += _ledger_faults(ledger)
+        ledger, found = _receipt(manifest)
+        faults += found
         if "schema.toml" not in files:
             faults += _plan_faults(manifest, Path(path) / "schema.toml")
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise DataError(
             f"release, file '{folder.MANIFEST}': {error!s} is missing or malformed; save it anew"
         ) from None
@@ -131,8 +142,9 @@ def _plan_faults(manifest: dict[str, Any], schema: Path) -> list[str]:
     claimed, lattice = manifest["plan"], manifest["lattice"]
     try:
         rate = float(claimed["sampling_rate"])
+        public = Schema.load(schema)
         plan = make_plan(
-            Schema.load(schema),
+            public,
             Recipe.from_dict(manifest["recipe"]),
             # A certified plan was made for more than it claims; that it costs no more is recomputed.
             epsilon=claimed["epsilon"] if "certified" in claimed else manifest["epsilon"],
@@ -143,10 +155,13 @@ def _plan_faults(manifest: dict[str, Any], schema: Path) -> list[str]:
     except (ValueError, TypeError, ArithmeticError) as error:
         return [f"its plan cannot be made anew: {error}"]
     round_lattice = {"noise_scale": plan["round_noise_scale"], "sensitivity": plan["round_sensitivity"]}
+    rows = 1 if public.patient_id is None else public.patient_id.max_rows
     pairs = [
         ("plan", {name: value for name, value in claimed.items() if name != "certified"}, plan),
         ("events", manifest["events"], plan["charges"]),
         ("unit", manifest["unit"], plan["unit"]),
+        # Older releases do not say it.
+        ("rows_per_unit", manifest.get("rows_per_unit", rows), rows),
         ("neighbours", manifest["neighbours"], plan["neighbours"]),
         ("lattice", lattice, {"round": round_lattice, "marginals": plan["marginals"]}),
     ]

@@ -104,6 +104,12 @@ impl PrivateCohort {
         self.source.is_private()
     }
 
+    /// Answers nothing from here on, and lets the journal and its lock go.
+    pub fn end(&mut self) {
+        (self.marginals_asked, self.rounds_asked) = (self.plan.marginals.len(), self.plan.rounds);
+        self.journal = None;
+    }
+
     pub(super) fn n_units(&self) -> usize {
         self.unit_start.len() - 1
     }

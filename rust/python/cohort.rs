@@ -12,7 +12,7 @@ use crate::schema::Schema;
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use std::sync::Mutex;
+use std::sync::{Mutex, TryLockError};
 
 /// Patients' rows behind a plan. Nothing can be read from it, and it cannot be pickled.
 #[pyclass(frozen, module = "zodc._zodc")]
@@ -71,6 +71,15 @@ impl Cohort {
     /// Keeps this journal, and takes what is on record there for those questions.
     fn keep_journal(&self, journal: &Journal) -> PyResult<()> {
         Ok(lock(&self.inner)?.keep_journal(journal.take()?)?)
+    }
+
+    /// Answers nothing from here on, and lets the journal go, whoever still holds this object.
+    fn end(&self) {
+        match self.inner.try_lock() {
+            Ok(mut cohort) => cohort.end(),
+            Err(TryLockError::Poisoned(fault)) => fault.into_inner().end(),
+            Err(TryLockError::WouldBlock) => (),
+        }
     }
 
     /// Answer to the next round if the journal has it.

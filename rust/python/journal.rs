@@ -38,6 +38,12 @@ impl Journal {
         Ok(Self::wrap(journal::Journal::open(&path)?))
     }
 
+    /// Lets the file and its lock go, unless a cohort has taken them.
+    fn close(&self) -> PyResult<()> {
+        lock(&self.inner)?.take();
+        Ok(())
+    }
+
     /// The text with which the run began.
     #[getter]
     fn header(&self) -> &str {
