@@ -1,8 +1,8 @@
 //! Per-row losses of fitted models: the one arithmetic on patients' features.
 //!
-//! A loss of a row depends on that row and the model alone; a row without an outcome has none. Cox's partial likelihood does not (it
-//! couples rows through risk sets), so survival uses the full likelihood with the baseline hazard of
-//! the synthetic rows: `ℓ = H₀(t)·exp(η) − δ·(η + log h₀(t))`.
+//! A loss of a row depends on that row and the model alone; a row without an outcome has none. Cox's partial
+//! likelihood is no such loss (it couples rows through risk sets), so survival uses the full likelihood with
+//! the baseline hazard of the synthetic rows: `ℓ = H₀(t)·exp(η) − δ·(η + log h₀(t))`.
 
 use super::predictor::{Hazard, Linear, Node, Predictor, TimeGrid, Tree};
 use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul};
