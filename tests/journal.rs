@@ -3,12 +3,16 @@
 mod support;
 
 use _zodc::Error;
+use _zodc::marginals::codec::Codec;
+use _zodc::privacy::answer::Round;
 use _zodc::privacy::cohort::{PrivateCohort, RawOutcome};
 use _zodc::privacy::journal::Journal;
 use _zodc::privacy::noise::NoiseSource;
 use _zodc::privacy::plan::Plan;
+use _zodc::privacy::predictor::{Linear, Predictor};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use support::{CLASSIFICATION, marginals, options, patients, schema};
 
 const ROUNDS: usize = 4;
@@ -85,7 +89,7 @@ fn is_journal_fault<T>(found: Result<T, Error>, word: &str) -> bool {
 }
 
 #[test]
-fn a_whole_journal_is_replayed_bit_for_bit_and_nothing_is_asked() {
+fn check_13_a_whole_journal_is_replayed_bit_for_bit_and_nothing_is_asked() {
     let place = Place::new("whole");
     let (bytes, (found, answers, asked)) = whole(&place.0);
     assert_eq!(asked, ROUNDS);
@@ -105,7 +109,7 @@ fn places(bytes: &[u8]) -> impl Iterator<Item = usize> {
 /// The file as a kill or a power cut may leave it: cut somewhere; or cut and the rest blank, as an answer is
 /// written over blanks; or the rest zero.
 #[test]
-fn cut_at_any_byte_a_run_goes_on_and_asks_nothing_twice() {
+fn check_33_cut_at_any_byte_a_run_goes_on_and_asks_nothing_twice() {
     let (place, copy) = (Place::new("cut"), Place::new("cut-copy"));
     let (bytes, (found, ..)) = whole(&place.0);
     let lines: Vec<usize> = (0..bytes.len()).filter(|&i| bytes[i] == b'\n').map(|i| i + 1).collect();
@@ -151,6 +155,23 @@ fn cut_at_any_byte_a_run_goes_on_and_asks_nothing_twice() {
         }
     }
     assert!(lost_rounds > 20, "{lost_rounds}");
+}
+
+/// A round that is stopped while patients are read is lost when the run goes on, not asked again.
+#[test]
+fn check_33_a_question_is_on_record_before_patients_are_read_for_it() {
+    let place = Place::new("intent");
+    let mut stopped = cohort(NoiseSource::OperatingSystem);
+    stopped.keep_journal(Journal::create(&place.0, HEADER, true).unwrap()).unwrap();
+    let schema = schema(CLASSIFICATION);
+    let codec = Codec::new(&schema, &marginals(&schema, &mut stopped)).unwrap();
+    let model = || Predictor::Linear(Linear { coef: vec![0.1; codec.width()], intercept: vec![0.1] });
+    let candidates: Vec<_> = (0..6).map(|_| vec![(1.0, model())]).collect();
+    let round = Round { candidates: &candidates, codec: &codec, grid: None, clip_norm: 1.0 };
+    assert_eq!(stopped.answer(&round, &AtomicBool::new(true)), Err(Error::Interrupted));
+    drop(stopped);
+    let (_, answers, asked) = resumed(&place.0).unwrap();
+    assert_eq!((answers[0].as_slice(), asked), ([0.0; 3].as_slice(), ROUNDS - 1));
 }
 
 /// Any flipped bit is noticed, or is in the last record, whose question is then lost and not asked again.

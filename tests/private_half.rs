@@ -125,6 +125,23 @@ fn check_23_rows_of_a_patient_are_one_unit() {
     }
 }
 
+/// The same where losses are given row by row: three rows that would each pass the clip alone.
+#[test]
+fn check_23_losses_given_for_rows_of_a_patient_are_clipped_together() {
+    let schema = schema(&with_patient_id(CLASSIFICATION));
+    let (cells, y) = patients(4, 7);
+    let plan = Plan::new(&schema, &options(LITTLE_NOISE)).unwrap();
+    let source = NoiseSource::seeded_for_tests(1);
+    let outcome = RawOutcome::Classes(&y);
+    let mut grouped =
+        PrivateCohort::new(&schema, &cells, outcome, Some(&[0, 1, 0, 0]), plan, source).unwrap();
+    let differences = [0.9, 0.0, 0.0, 0.0, 0.5, 0.0, 0.9, 0.0, 0.0, 0.9, 0.0, 0.0];
+    let got = grouped.answer_differences(&differences, 1.0).unwrap();
+    for (a, b) in got.iter().zip([1.0, 0.5, 0.0]) {
+        assert!((a - b).abs() < 1e-3, "{got:?}");
+    }
+}
+
 #[test]
 fn check_06_hostile_cells_change_nothing_but_their_own_patient() {
     let (cells, y) = patients(300, 1);

@@ -56,7 +56,7 @@ def other_people() -> object:
 
 
 @pytest.mark.parametrize("mode", ["two_phase", "direct"])
-def test_a_whole_journal_gives_the_same_release_and_asks_nobody(tmp_path, mode):
+def test_check_13_a_whole_journal_gives_the_same_release_and_asks_nobody(tmp_path, mode):
     from sklearn.naive_bayes import GaussianNB
 
     options = {} if mode == "two_phase" else {"learner": GaussianNB(), "mode": "direct"}
@@ -75,7 +75,7 @@ def test_a_whole_journal_gives_the_same_release_and_asks_nobody(tmp_path, mode):
     assert journal.read_text() == text
 
 
-def test_the_journal_holds_no_seed_but_the_public_one_and_no_exact_sum(tmp_path):
+def test_check_13_the_journal_holds_no_seed_but_the_public_one_and_no_exact_sum(tmp_path):
     """With seeded noise the exact sums are known: none stands in the file."""
     journal = tmp_path / "run.journal"
     seeded = Condenser._with_test_noise(
@@ -91,7 +91,7 @@ def test_the_journal_holds_no_seed_but_the_public_one_and_no_exact_sum(tmp_path)
         condenser(random_state=3).fit(patients(), journal=journal, resume=True)
 
 
-def test_a_round_without_an_answer_is_lost_and_not_asked_again(tmp_path):
+def test_check_33_a_round_without_an_answer_is_lost_and_not_asked_again(tmp_path):
     journal = tmp_path / "run.journal"
     condenser().fit(patients(), journal=journal)
     # Header, then two lines a question: marginals 0 and 1, rounds 2 to 7; cut after the intent of 4.
@@ -351,7 +351,7 @@ def kill_until_done(kills: int, seed: int) -> int:
 
 
 @pytest.mark.slow
-def test_fifty_kills_at_random_times(tmp_path, monkeypatch):
+def test_check_33_fifty_kills_at_random_times(tmp_path, monkeypatch):
     total, finished, seed = 0, 0, 0
     while total < 50:
         seed += 1
@@ -374,7 +374,7 @@ def test_fifty_kills_at_random_times(tmp_path, monkeypatch):
     assert finished
 
 
-def test_a_kill_at_a_random_time(tmp_path, monkeypatch):
+def test_check_33_a_kill_at_a_random_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     kill_until_done(1, 3)
 
