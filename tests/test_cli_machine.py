@@ -91,7 +91,7 @@ def test_json_of_plan_condense_recondense_evaluate_verify(here):
     assert (more["release"], more["rows"], more["spent_epsilon"]) == ("more", 20, made["spent_epsilon"])
     scores = values("evaluate", "release", "--holdout", "held_out.csv", "--bootstrap", "5", "--json")
     assert scores["private"] is False
-    assert {"model", "metric", "estimate", "lower", "upper"} == set(scores["scores"][0])
+    assert {"model", "metric", "estimate", "lower", "upper", "rows"} == set(scores["scores"][0])
     verified = values("verify", "release", "--json")
     assert verified["verified"] is True and verified["faults"] == []
     assert verified["recomputed"]["rdp"] > 0
