@@ -212,6 +212,9 @@ def test_fit_is_charged_before_anything_is_asked(ledger: Ledger, monkeypatch) ->
             seen.append(ledger.spent)
             raise RuntimeError("power cut")
 
+        def end(self) -> None:
+            pass
+
     monkeypatch.setattr("zodc.condenser.Cohort", Cohort)
     with pytest.raises(RuntimeError, match="power cut"):
         condenser(ledger).fit(patients(50))

@@ -17,7 +17,7 @@ from zodc.containers import frame_names, like_x, like_y, patients_table, probe_t
 from zodc.frames import Encoded, encode, is_frame
 from zodc.journal import Run, declare
 from zodc.ledger import Ledger, open_ledger
-from zodc.options import OptionError, count, number
+from zodc.options import OptionError, count
 from zodc.plan import Plan
 from zodc.recipe import Recipe, default_recipe
 from zodc.release import Release, today, versions
@@ -281,7 +281,6 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             survival=self.schema.task == "survival",
             n_features=len(self.schema.features),
             native=objective.is_native,
-            epsilon=number("epsilon", self.epsilon),
         )
         if self.rounds is not None:
             recipe = replace(recipe, private=replace(recipe.private, rounds=count("rounds", self.rounds)))

@@ -6,7 +6,6 @@ The defaults were chosen on public cohorts (docs/experiments.md), never on the d
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -115,7 +114,6 @@ def default_recipe(
     survival: bool,
     n_features: int,
     native: bool,
-    epsilon: float = 1.0,
     rounds: int | None = None,
     directions: int | None = None,
     marginal_share: float | None = None,
@@ -130,16 +128,13 @@ def default_recipe(
         Feature columns of the schema.
     native : bool
         Whether all wanted learners are native; others get few free rounds, since each fit takes long.
-    epsilon : float, default=1.0
-        Budget: with less noise the last steps of Cox regression may be longer.
     rounds, directions, marginal_share : optional
         Take the place of the defaults in the private phase.
     """
     is_wide = n_features >= WIDE and not survival
     narrowing = Anneal(0.15, 0.03)
     if survival:
-        step = Anneal(0.03, 0.004 * math.sqrt(min(max(epsilon, 1.0), 4.0)))
-        private = Schedule(rounds=400, radius=narrowing, step=step, clip=Anneal(0.5, 0.2))
+        private = Schedule(rounds=400, radius=narrowing, step=Anneal(0.03, 0.004), clip=Anneal(0.5, 0.2))
     elif is_wide:
         private = Schedule(
             rounds=100, radius=Anneal(0.15, 0.15), step=Anneal(0.05, 0.006), clip=Anneal(0.4, 0.4)

@@ -50,7 +50,7 @@ MUTANTS = {
     ),
     "half_noise_of_marginals": Mutant(
         "rust/privacy/histogram.rs",
-        (("stage.noise_scale, &mut self.source", "stage.noise_scale.div_ceil(2), &mut self.source"),),
+        (("outcome_size, stage.noise_scale, |", "outcome_size, stage.noise_scale.div_ceil(2), |"),),
         f"{WORST}[marginals]",
     ),
     "no_clip": Mutant(

@@ -49,6 +49,15 @@ class _Cohort:
     def is_private(self) -> bool:
         return self.real.is_private
 
+    def keep_journal(self, journal: Any) -> None:
+        self.real.keep_journal(journal)
+
+    def end(self) -> None:
+        self.real.end()
+
+    def recorded_round(self, clip_norm: float) -> Any:
+        return self.real.recorded_round(clip_norm)
+
     def marginals(self) -> str:
         return self.through(self.real.marginals())
 
