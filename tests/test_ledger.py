@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cohorts import BUDGET, CLASSES, patients, quick
 from sklearn.base import clone
-from zodc import BudgetError, Condenser, Ledger, LedgerError, Plan, Release, verify
+from zodc import BudgetError, Condenser, Ledger, LedgerError, Plan, Release, Schema, verify
 from zodc.oracle import consult
 
 BAD_NUMBERS = [0, 0.0, -1.0, float("nan"), float("inf"), True, "1", None, 1e-310, 1j, b"1"]
@@ -295,3 +295,18 @@ def test_processes_race_for_the_last_budget_and_one_wins(path: Path) -> None:
         process.join(timeout=60)
     assert found.count(True) == 1 and found.count(False) == n_processes - 1, found
     assert len(ledger.entries) == 1
+
+
+def test_grid_search_charges_every_fit(ledger: Ledger) -> None:
+    from imblearn.pipeline import Pipeline
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+
+    frame = patients(80)
+    schema = Schema([column for column in CLASSES.columns if column.name in ("age", "died")])
+    asked = condenser(ledger, epsilon=0.1).set_params(schema=schema)
+    pipeline = Pipeline([("zodc", asked), ("model", LogisticRegression())])
+    search = GridSearchCV(pipeline, {"zodc__n_rows": [10, 20]}, cv=2, error_score="raise")
+    search.fit(frame[["age"]], frame["died"])
+    # Two settings by two folds, and the refit: five runs on one ledger.
+    assert len(ledger.entries) == 5
