@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from zodc.recipe import Recipe, default_recipe
+from zodc.recipe import Kind, Recipe, default_recipe
 from zodc.schema import Column, Schema
 
 CLASSES = Schema(
@@ -52,11 +52,9 @@ def survivors(n: int = 400, seed: int = 0) -> pd.DataFrame:
     )
 
 
-def quick(schema: Schema = CLASSES, *, rounds: int = 6, native: bool = True) -> Recipe:
+def quick(schema: Schema = CLASSES, *, rounds: int = 6, kind: Kind = "native") -> Recipe:
     """Make settings that need a fraction of a second."""
-    recipe = default_recipe(
-        survival=schema.task == "survival", n_features=len(schema.features), native=native
-    )
+    recipe = default_recipe(survival=schema.task == "survival", n_features=len(schema.features), kind=kind)
     return replace(
         recipe,
         private=replace(recipe.private, rounds=rounds),

@@ -37,8 +37,9 @@ def _condenser(schema=CLASSES, **options) -> Condenser:
 
 def test_epsilon_delta_and_schema_have_no_default() -> None:
     parameters = inspect.signature(Condenser).parameters
-    for name in ("schema", "epsilon", "delta", "learner"):
+    for name in ("schema", "epsilon", "delta"):
         assert parameters[name].default is inspect.Parameter.empty
+    assert parameters["learner"].default == "any"
     assert parameters["n_rows"].default == 200
     assert parameters["random_state"].default is None
     with pytest.raises(TypeError, match="epsilon"):

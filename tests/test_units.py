@@ -61,7 +61,12 @@ def test_patients_with_many_rows_are_dropped_in_silence(mode, capfd, recwarn):
 
     learner = LogisticRegression() if mode == "direct" else "logistic"
     small = Condenser(
-        PATIENTS, learner=learner, mode=mode, n_rows=20, recipe=quick(native=mode != "direct"), **BUDGET
+        PATIENTS,
+        learner=learner,
+        mode=mode,
+        n_rows=20,
+        recipe=quick(kind="foreign" if mode == "direct" else "native"),
+        **BUDGET,
     )
     small.fit(visits(600))
     assert len(small.release_.rows) == 20

@@ -168,8 +168,8 @@ class Decoder:
     def population(self, teacher: Rows, learner: str, n_rows: int, seed: int) -> Population:
         """Draw a pseudo-population, labelled by the learner fitted on the teacher rows."""
 
-    def labelled_rows(self, population: Population, n_rows: int) -> Rows:
-        """Return the start of the public phase: the first pseudo-patients with noise-free labels."""
+    def labelled_rows(self, population: Population, n_rows: int, sharpness: float) -> Rows:
+        """Return the start of the public phase: the first pseudo-patients with balanced labels."""
 
     def condense_private(
         self,

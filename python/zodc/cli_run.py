@@ -46,7 +46,7 @@ def _read_learners(ctx: click.Context, param: click.Parameter, given: tuple[str,
             weights[name] = float(weight) if sign else 1.0
         except ValueError:
             raise click.BadParameter(f"the weight of {name!r} is not a number", ctx, param) from None
-    return given[0] if given == tuple(weights) and len(given) == 1 else weights
+    return given[0] if given == tuple(weights) and len(given) == 1 else weights or "any"
 
 
 _learner_option = click.option(
@@ -54,8 +54,7 @@ _learner_option = click.option(
     metavar="NAME[=WEIGHT]",
     callback=_read_learners,
     multiple=True,
-    required=True,
-    help="tree, logistic or cox; several mix, with weights if given.",
+    help="any (the default), tree, logistic or cox; several mix, with weights if given.",
 )
 _rows_option = click.option("--rows", default=200, show_default=True, help="Synthetic rows to release.")
 _out_options = options_of(

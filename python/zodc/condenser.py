@@ -38,9 +38,9 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
     ----------
     schema : Schema
         Public facts about the columns.
-    learner : str, Native, estimator, list, or dict
-        What the rows are made for: `"tree"`, `"logistic"`, `"cox"`, a model of scikit-learn, lifelines or
-        scikit-survival, or a weighted mixture (see `zodc.learners.resolve`).
+    learner : str, Native, estimator, list, or dict, default="any"
+        What the rows are made for: `"any"`, `"tree"`, `"logistic"`, `"cox"`, a model of scikit-learn,
+        lifelines or scikit-survival, or a weighted mixture (see `zodc.learners.resolve`).
     epsilon : float
         Budget ε, above 0. No default on purpose.
     delta : float
@@ -120,7 +120,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         self,
         schema: Schema,
         *,
-        learner: Any,
+        learner: Any = "any",
         epsilon: float,
         delta: float,
         n_rows: int = 200,
@@ -263,6 +263,8 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             )
         count("n_rows", self.n_rows)
         objective = learners.resolve(self.learner, self.schema)
+        if self.mode == "direct" and objective.kind == "any":
+            raise OptionError("The 'learner' option must name a learner in mode='direct'. Got 'any' instead.")
         recipe = self._recipe(objective)
         plan = make_certified_plan(
             self.schema,
@@ -280,15 +282,13 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         recipe = self.recipe or default_recipe(
             survival=self.schema.task == "survival",
             n_features=len(self.schema.features),
-            native=objective.is_native,
+            kind=objective.kind,
         )
-        if self.rounds is not None:
-            recipe = replace(recipe, private=replace(recipe.private, rounds=count("rounds", self.rounds)))
-        if self.directions is not None:
-            recipe = replace(recipe, directions=count("directions", self.directions))
-        if self.marginal_share is not None:
-            recipe = replace(recipe, marginal_share=self.marginal_share)
-        return recipe
+        return recipe.but(
+            rounds=None if self.rounds is None else count("rounds", self.rounds),
+            directions=None if self.directions is None else count("directions", self.directions),
+            marginal_share=self.marginal_share,
+        )
 
     def _try_models(self, objective: learners.Objective, recipe: Recipe, seed: int) -> None:
         """Try foreign models on public random rows, before any budget is spent."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from zodc.models import PythonModel
 from zodc.options import OptionError
+from zodc.recipe import Kind
 from zodc.schema import Schema, Task
 
 __all__ = ["Cox", "Logistic", "Native", "Objective", "Tree", "resolve", "teacher"]
@@ -113,7 +114,8 @@ class Objective:
     Attributes
     ----------
     parts : tuple of (float, Native or PythonModel)
-        Weights above 0 that sum to 1, with their learners.
+        Weights above 0 that sum to 1, with their learners. Empty: rows for any learner, as the teacher
+        labels them.
     """
 
     parts: tuple[tuple[float, Native | PythonModel], ...]
@@ -130,6 +132,15 @@ class Objective:
         return tuple((weight, part) for weight, part in self.parts if isinstance(part, PythonModel))
 
     @property
+    def kind(self) -> Kind:
+        """What the recipe's defaults follow: see `zodc.recipe.Kind`."""
+        if not self.parts:
+            return "any"
+        if all(isinstance(part, Logistic | Cox) for _, part in self.parts):
+            return "smooth"
+        return "foreign" if self.models else "native"
+
+    @property
     def is_native(self) -> bool:
         """Whether all of it runs in Rust."""
         return not self.models
@@ -137,11 +148,11 @@ class Objective:
     @property
     def is_smooth(self) -> bool:
         """Whether the rows of the private phase can be the release."""
-        return all(isinstance(part, Logistic | Cox) for _, part in self.parts)
+        return self.kind == "smooth"
 
     def describe(self) -> list[dict[str, Any]]:
         """Plain description for the manifest."""
-        return [{"weight": weight, **part.to_dict()} for weight, part in self.parts]
+        return [{"weight": weight, **part.to_dict()} for weight, part in self.parts] or [{"kind": "any"}]
 
     def bound(self, time_grid: list[float] | None, seed: int) -> Objective:
         """Give foreign models the public time grid, and a public seed where they have none."""
@@ -164,10 +175,11 @@ def resolve(learner: Any, schema: Schema) -> Objective:
     Parameters
     ----------
     learner : str, Native, estimator, list, or dict
-        `"tree"`, `"logistic"`, `"cox"`; their classes with options; a scikit-learn classifier with
-        `predict_proba`; a lifelines regression fitter; a scikit-survival estimator with
-        `predict_survival_function`. A list of these, or of (learner, weight) pairs, or a dict from
-        learner to weight, is a mixture. Weights are divided by their sum, for the clip is absolute.
+        `"any"`, rows that no learner is asked about; `"tree"`, `"logistic"`, `"cox"`; their classes with
+        options; a scikit-learn classifier with `predict_proba`; a lifelines regression fitter; a
+        scikit-survival estimator with `predict_survival_function`. A list of these, or of (learner,
+        weight) pairs, or a dict from learner to weight, is a mixture. Weights are divided by their sum, for
+        the clip is absolute.
     schema : Schema
 
     Returns
@@ -190,6 +202,8 @@ def resolve(learner: Any, schema: Schema) -> Objective:
     >>> [weight for weight, _ in resolve({"tree": 2, "logistic": 1}, schema).parts]
     [0.6666666666666666, 0.3333333333333333]
     """
+    if isinstance(learner, str) and learner == "any":
+        return Objective(parts=())
     parts = tuple((_weight(weight), _one(part, schema)) for part, weight in _pairs(learner))
     if not parts:
         raise OptionError("The 'learner' option must name at least one learner. Got none.")
@@ -215,7 +229,7 @@ def _weight(weight: Any) -> float:
 def _one(learner: Any, schema: Schema) -> Native | PythonModel:
     if isinstance(learner, str):
         if learner not in _NATIVE:
-            names = ", ".join(_NATIVE)
+            names = ", ".join(["any", *_NATIVE])
             raise OptionError(
                 f"The 'learner' option must be one of {names}, or a model. Got {learner!r} instead."
             )

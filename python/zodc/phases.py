@@ -204,14 +204,14 @@ def public(
     """Condense any learners on a pseudo-population that the teacher labels: free, no patient is asked."""
     n_population = max(recipe.population_rows, n_rows)
     population = decoder.population(teacher, teacher_json, n_population, seed)
-    start = decoder.labelled_rows(population, n_rows)
+    start = decoder.labelled_rows(population, n_rows, recipe.sharpness)
     schedule = recipe.public
     if objective.models:
         return _public_models(decoder, population, start, objective, recipe, seed, n_jobs, progress)
     rows, _ = decoder.condense_public(
         population,
         start,
-        objective.native_json,
+        objective.native_json if json.loads(objective.native_json) else teacher_json,
         schedule.to_json(),
         recipe.public_directions,
         seed,

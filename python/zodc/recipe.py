@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
-__all__ = ["Anneal", "Recipe", "Schedule", "default_recipe"]
+__all__ = ["Anneal", "Kind", "Recipe", "Schedule", "default_recipe"]
 
 # Feature columns from which a table counts as wide: a weak ridge then fits the chance effects of a few
 # hundred rows, and the differences between candidates are mostly these.
 WIDE = 50
+# What rows are made for: any learner, smooth native ones, other native ones, or such as need Python.
+Kind = Literal["any", "smooth", "native", "foreign"]
+# Sharpness of the labels by kind; on wide tables, whose teacher is held back by its penalty, twice it.
+_SHARPNESS: dict[Kind, float] = {"smooth": 1.0, "any": 2.0, "native": 3.0, "foreign": 3.0}
+# Sharpness at which labels are those of the likeliest rows.
+_HARD = 64.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,9 @@ class Recipe:
         Directions of a free round.
     population_rows : int
         Pseudo-patients.
+    sharpness : float
+        Power that the teacher's odds are raised to before the rows are labelled, above 0: 1 is calibrated,
+        more ranks better.
     check_every : int
         Free rounds between two looks at the mean loss; the best rows seen are kept.
     hazard_intervals : int
@@ -89,6 +98,7 @@ class Recipe:
     public: Schedule
     public_directions: int
     population_rows: int
+    sharpness: float
     check_every: int
     hazard_intervals: int
 
@@ -100,8 +110,23 @@ class Recipe:
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """Read what `to_dict` wrote."""
         schedules = {name: _schedule(values[name]) for name in ("private", "public")}
-        # Releases of 0.1.0's first days have no penalty of the teacher: it was 1.
-        return cls(**{"teacher_c": 1.0, **values, **schedules})
+        # Releases of 0.1.0's first days have no penalty of the teacher: it was 1; their labels were hard.
+        return cls(**{"teacher_c": 1.0, "sharpness": _HARD, **values, **schedules})
+
+    def but(
+        self,
+        *,
+        rounds: int | None = None,
+        directions: int | None = None,
+        marginal_share: float | None = None,
+    ) -> Recipe:
+        """Take other numbers for the private phase, where they are given."""
+        return replace(
+            self,
+            private=self.private if rounds is None else replace(self.private, rounds=rounds),
+            directions=self.directions if directions is None else directions,
+            marginal_share=self.marginal_share if marginal_share is None else marginal_share,
+        )
 
 
 def _schedule(values: dict[str, Any]) -> Schedule:
@@ -113,7 +138,7 @@ def default_recipe(
     *,
     survival: bool,
     n_features: int,
-    native: bool,
+    kind: Kind,
     rounds: int | None = None,
     directions: int | None = None,
     marginal_share: float | None = None,
@@ -126,8 +151,9 @@ def default_recipe(
         Task of the schema.
     n_features : int
         Feature columns of the schema.
-    native : bool
-        Whether all wanted learners are native; others get few free rounds, since each fit takes long.
+    kind : {"any", "smooth", "native", "foreign"}
+        What the rows are for: foreign learners get few free rounds, since each fit takes long; smooth ones
+        get labels as calibrated as the teacher, all others sharper ones, which rank better.
     rounds, directions, marginal_share : optional
         Take the place of the defaults in the private phase.
     """
@@ -140,9 +166,9 @@ def default_recipe(
             rounds=100, radius=Anneal(0.15, 0.15), step=Anneal(0.05, 0.006), clip=Anneal(0.4, 0.4)
         )
     else:
-        private = Schedule(rounds=400, radius=narrowing, step=Anneal(0.06, 0.004), clip=Anneal(0.06, 0.03))
+        private = Schedule(rounds=200, radius=narrowing, step=Anneal(0.06, 0.004), clip=Anneal(0.3, 0.2))
     public = Schedule(
-        rounds=200 if native else 10,
+        rounds=_public_rounds(kind, survival=survival),
         radius=narrowing,
         step=Anneal(0.03, 0.004),
         clip=Anneal(1.0, 1.0),
@@ -152,16 +178,19 @@ def default_recipe(
         directions=32,
         marginal_share=0.12 if survival else 0.15,
         teacher_rows=200,
-        teacher_c=0.03 if is_wide else 1.0,
+        teacher_c=0.03 if is_wide else 0.2,
         public=public,
-        public_directions=32 if native else 4,
+        public_directions=4 if kind == "foreign" else 32,
         population_rows=4000,
-        check_every=50 if native else 1,
+        sharpness=_SHARPNESS[kind] * (2.0 if is_wide else 1.0),
+        check_every=1 if kind == "foreign" else 50,
         hazard_intervals=10,
     )
-    return replace(
-        recipe,
-        private=replace(private, rounds=private.rounds if rounds is None else rounds),
-        directions=recipe.directions if directions is None else directions,
-        marginal_share=recipe.marginal_share if marginal_share is None else marginal_share,
-    )
+    return recipe.but(rounds=rounds, directions=directions, marginal_share=marginal_share)
+
+
+def _public_rounds(kind: Kind, *, survival: bool) -> int:
+    """Return the free rounds: they help the learner that is asked, and cost all other classifiers."""
+    if kind == "foreign":
+        return 10
+    return 0 if kind == "any" and not survival else 100

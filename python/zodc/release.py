@@ -319,9 +319,9 @@ class Release:
 
 def _public_settings(schema: Schema, objective: learners.Objective, recipe: Recipe | None) -> dict[str, Any]:
     chosen = recipe or default_recipe(
-        survival=schema.task == "survival", n_features=len(schema.features), native=objective.is_native
+        survival=schema.task == "survival", n_features=len(schema.features), kind=objective.kind
     )
-    names = ("public", "public_directions", "population_rows", "check_every")
+    names = ("public", "public_directions", "population_rows", "sharpness", "check_every")
     return {name: getattr(chosen, name) for name in names}
 
 

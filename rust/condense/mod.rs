@@ -3,6 +3,8 @@
 //! A [`Respondent`] answers a round: the private cohort with clip and noise, a public
 //! pseudo-population exactly. The loop is the same.
 
+pub mod dependence;
+pub mod labels;
 pub mod population;
 pub mod start;
 

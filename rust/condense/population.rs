@@ -1,6 +1,8 @@
 //! A public pseudo-population: drawn from the noisy marginals, labelled by the teacher.
 //! It answers a round exactly, as often as one likes: post-processing of what the private half said.
 
+use super::dependence::Dependence;
+use super::start::Rows;
 use super::{Problem, Respondent};
 use crate::error::{Error, Result};
 use crate::marginals::codec::Codec;
@@ -36,7 +38,8 @@ pub struct Population {
 }
 
 impl Population {
-    /// Draws `n_rows` pseudo-patients; `seed` is public.
+    /// Draws `n_rows` pseudo-patients whose columns depend on each other as in `teacher_rows`; `seed` is
+    /// public.
     ///
     /// # Errors
     /// [`Error::Fit`] when the teacher is of another task than the marginals.
@@ -44,13 +47,13 @@ impl Population {
         codec: &Codec,
         marginals: &Marginals,
         grid: Option<&TimeGrid>,
-        teacher: &Predictor,
+        (teacher_rows, teacher): (&Rows, &Predictor),
         n_rows: usize,
         seed: u64,
     ) -> Result<Self> {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         let (width, n_latents, n_columns) = (codec.width(), codec.n_latents(), codec.n_columns());
-        let latents: Vec<f64> = (0..n_rows * n_latents).map(|_| generator.random()).collect();
+        let latents = Dependence::new(codec, marginals, teacher_rows).draw(n_rows, &mut generator);
         let mut cells = vec![0.0; n_rows * n_columns];
         let mut x = vec![0.0; n_rows.div_ceil(BLOCK) * BLOCK * width];
         let rows = latents.chunks_exact(n_latents).zip(cells.chunks_exact_mut(n_columns));
@@ -79,6 +82,11 @@ impl Population {
     /// Number of pseudo-patients.
     pub fn n_rows(&self) -> usize {
         self.n_rows
+    }
+
+    /// Encoded features of the first `n_rows` pseudo-patients, `n_rows × width`.
+    pub fn encoded(&self, n_rows: usize, width: usize) -> &[f64] {
+        &self.x[..n_rows * width]
     }
 
     /// Mean loss of each candidate.

@@ -1,6 +1,7 @@
 //! Where the synthetic rows start.
 
 use super::FixedOutcome;
+use super::labels;
 use super::population::{Population, PseudoOutcome};
 use crate::marginals::codec::Codec;
 use crate::marginals::{Marginals, OutcomeMarginal};
@@ -81,14 +82,22 @@ fn stratified(n_latents: usize, groups: &[u32], generator: &mut ChaCha8Rng) -> V
     latents
 }
 
-/// Rows of the pseudo-population with noise-free labels at the noisy prevalence: the start of the
-/// public phase. Uses the first `n_rows` pseudo-patients.
-pub fn labelled(codec: &Codec, marginals: &Marginals, population: &Population, n_rows: usize) -> Rows {
+/// Rows of the pseudo-population with balanced labels at the noisy prevalence: the start of the public
+/// phase. Uses the first `n_rows` pseudo-patients; `sharpness` is that of [`labels::balanced`].
+pub fn labelled(
+    codec: &Codec,
+    marginals: &Marginals,
+    population: &Population,
+    n_rows: usize,
+    sharpness: f64,
+) -> Rows {
     let n_rows = n_rows.min(population.n_rows());
     let mut latents = population.latents[..n_rows * codec.n_latents()].to_vec();
     let outcome = match (&population.outcome, &marginals.outcome) {
         (PseudoOutcome::Probabilities(p, n_classes), OutcomeMarginal::Classes { weights }) => {
-            let codes = likeliest(&p[..n_rows * n_classes], &quotas(weights, n_rows));
+            let x = population.encoded(n_rows, codec.width());
+            let p = &p[..n_rows * n_classes];
+            let codes = labels::balanced(x, p, &quotas(weights, n_rows), sharpness);
             FixedOutcome::Classes { codes, n_classes: *n_classes }
         }
         (PseudoOutcome::Survival(time, event), _) => {
@@ -105,21 +114,4 @@ pub fn labelled(codec: &Codec, marginals: &Marginals, population: &Population, n
         }
     };
     Rows { latents, outcome }
-}
-
-/// Gives each class its quota, the likeliest (row, class) pairs first.
-fn likeliest(probability: &[f64], quota: &[usize]) -> Vec<u32> {
-    let n_classes = quota.len();
-    let mut left = quota.to_vec();
-    let mut order: Vec<usize> = (0..probability.len()).collect();
-    order.sort_by(|&a, &b| probability[b].total_cmp(&probability[a]));
-    let mut codes = vec![u32::MAX; probability.len() / n_classes];
-    for pair in order {
-        let (row, class) = (pair / n_classes, pair % n_classes);
-        if codes[row] == u32::MAX && left[class] > 0 {
-            codes[row] = class as u32;
-            left[class] -= 1;
-        }
-    }
-    codes
 }

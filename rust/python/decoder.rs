@@ -127,13 +127,15 @@ impl Decoder {
         let candidate = self.problem(&learners, &teacher.inner.outcome).fit(&teacher.inner.latents)?;
         let model = condense::teacher(&candidate)?;
         let grid = self.grid.as_ref();
-        let inner = population::Population::draw(&self.codec, &self.marginals, grid, model, n_rows, seed)?;
+        let teacher = (&teacher.inner, model);
+        let inner = population::Population::draw(&self.codec, &self.marginals, grid, teacher, n_rows, seed)?;
         Ok(Population { inner })
     }
 
-    /// The start of the public phase: the first pseudo-patients with noise-free labels.
-    fn labelled_rows(&self, population: &Population, n_rows: usize) -> Rows {
-        Rows { inner: start::labelled(&self.codec, &self.marginals, &population.inner, n_rows) }
+    /// The start of the public phase: the first pseudo-patients with balanced labels.
+    fn labelled_rows(&self, population: &Population, n_rows: usize, sharpness: f64) -> Rows {
+        let population = &population.inner;
+        Rows { inner: start::labelled(&self.codec, &self.marginals, population, n_rows, sharpness) }
     }
 
     /// Runs the loop on patients. Returns the rows and the noisy trace.

@@ -1,0 +1,100 @@
+"""Pseudo-patients: marginals of the cohort, dependence of the teacher's rows, labels of its probabilities."""
+
+import json
+
+import numpy as np
+import pytest
+from cohorts import BUDGET, CLASSES, SURVIVAL, patients, quick, survivors
+from scipy.stats import ks_2samp
+from sklearn.linear_model import LogisticRegression
+from zodc import Condenser, learners
+from zodc._zodc import Rows
+from zodc.recipe import default_recipe
+
+N = 4000
+
+
+@pytest.fixture(scope="module")
+def release():
+    return (
+        Condenser(CLASSES, learner="any", n_rows=300, recipe=quick(rounds=40), **BUDGET)
+        .fit(patients(3000))
+        .release_
+    )
+
+
+@pytest.fixture(scope="module")
+def survival_release():
+    return (
+        Condenser(SURVIVAL, learner="cox", n_rows=200, recipe=quick(SURVIVAL, rounds=40), **BUDGET)
+        .fit(survivors(3000))
+        .release_
+    )
+
+
+def _population(release, seed=3):
+    native = learners.teacher(release.schema.task, c=release.recipe.teacher_c).native_json
+    return release.decoder.population(release.teacher, native, N, seed)
+
+
+@pytest.mark.parametrize("which", ["release", "survival_release"])
+def test_columns_keep_their_noisy_marginals(which, request):
+    release = request.getfixturevalue(which)
+    cells = release.decoder.population_table(_population(release))[0]
+    by_marginals = release.decoder.table(release.decoder.uniform_rows(N, 5))[0]
+    for j in range(cells.shape[1]):
+        # Two samples of 4,000 of one distribution stay below this with probability 1 - 1e-6 and more.
+        assert ks_2samp(cells[:, j], by_marginals[:, j], method="asymp").statistic < 0.062
+
+
+def test_columns_depend_on_each_other_as_in_the_teachers_rows(release):
+    decoder, rng = release.decoder, np.random.default_rng(0)
+    latents = rng.uniform(0.2, 0.7, (200, release.teacher.latents.shape[1]))
+    classes = np.repeat([0, 1], 100)
+    latents[classes == 1, 0] += 0.3
+    latents[classes == 1, 1] -= 0.2
+    outcome = {"task": "classes", "codes": classes.tolist(), "n_classes": 2}
+    teacher = Rows(latents, json.dumps(outcome))
+    native = learners.teacher("classification", c=1.0).native_json
+    population = decoder.population(teacher, native, N, 3)
+    rows = decoder.labelled_rows(population, N, 64.0).latents
+    correlation = np.corrcoef(rows, rowvar=False)
+    # Independent columns of 4,000 rows are within 5/√4000 of no correlation, but for 6e-7 of draws.
+    assert correlation[0, 1] < -5 / np.sqrt(N)
+    assert abs(correlation[2, 3]) < 5 / np.sqrt(N)
+
+
+def test_labels_teach_a_logistic_model_what_the_teacher_knows(release):
+    decoder = release.decoder
+    population = _population(release)
+    cells, missing, probabilities = decoder.population_table(population)
+    x = decoder.encode_table(cells, missing)
+    rows = decoder.table(decoder.labelled_rows(population, 1000, 1.0))
+    fitted = LogisticRegression(C=100.0, max_iter=5000).fit(x[:1000], rows[2][:, 0])
+    soft = LogisticRegression(C=100.0, max_iter=5000).fit(
+        np.vstack([x[:1000], x[:1000]]),
+        np.repeat([0, 1], 1000),
+        sample_weight=np.concatenate([probabilities[:1000, 0], probabilities[:1000, 1]]),
+    )
+    assert np.linalg.norm(fitted.coef_ - soft.coef_) < 0.1 * np.linalg.norm(soft.coef_)
+
+
+def test_rows_for_any_learner_are_the_labelled_start(release):
+    assert release.learner == [{"kind": "any"}]
+    assert default_recipe(survival=False, n_features=8, kind="any").public.rounds == 0
+    again = release.recondense("any", n_rows=300, random_state=1)
+    decoder = release.decoder
+    native = learners.teacher("classification", c=release.recipe.teacher_c).native_json
+    population = decoder.population(release.teacher, native, again.recipe.population_rows, again.seed)
+    start = decoder.labelled_rows(population, 300, again.recipe.sharpness)
+    assert np.array_equal(start.latents, again.rows.latents) and start.outcome == again.rows.outcome
+
+
+def test_any_learner_of_survival_is_served_by_rounds_of_the_teacher(survival_release):
+    anew = survival_release.recondense("any", n_rows=80, random_state=1)
+    assert anew.recipe.public.rounds > 0 and len(anew.rows) == 80
+
+
+def test_direct_mode_needs_a_learner():
+    with pytest.raises(ValueError, match="'learner' option must name a learner in mode='direct'"):
+        Condenser(CLASSES, mode="direct", **BUDGET).plan()
