@@ -163,9 +163,9 @@ def test_plan_says_what_is_spent_and_reads_no_data(here):
 
 
 @pytest.mark.parametrize("command", ["plan", "condense"])
-@pytest.mark.parametrize("missing", ["--epsilon", "--delta", "--learner"])
-def test_budget_and_learner_have_no_default(here, command, missing):
-    options = {"--epsilon": "1", "--delta": "1e-5", "--learner": "tree"}
+@pytest.mark.parametrize("missing", ["--epsilon", "--delta"])
+def test_the_budget_has_no_default(here, command, missing):
+    options = {"--epsilon": "1", "--delta": "1e-5"}
     given = [text for name in options if name != missing for text in (name, options[name])]
     first = ["plan", "schema.toml"]
     if command == "condense":
