@@ -17,7 +17,7 @@ WIDE = 50
 # What rows are made for: any learner, smooth native ones, other native ones, or such as need Python.
 Kind = Literal["any", "smooth", "native", "foreign"]
 # Sharpness of the labels by kind; on wide tables, whose teacher is held back by its penalty, twice it.
-_SHARPNESS: dict[Kind, float] = {"smooth": 1.0, "any": 2.0, "native": 3.0, "foreign": 3.0}
+_SHARPNESS: dict[Kind, float] = {"smooth": 1.0, "any": 3.0, "native": 4.0, "foreign": 4.0}
 # Sharpness at which labels are those of the likeliest rows.
 _HARD = 64.0
 
