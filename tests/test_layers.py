@@ -27,6 +27,7 @@ MODULES = (
     "learners",
     "phases",
     "plan",
+    "outlook",
     "oracle",
     "certify",
     "spending",

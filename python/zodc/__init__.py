@@ -19,6 +19,7 @@ from zodc.files import read_table
 from zodc.journal import JournalError
 from zodc.learners import Cox, Logistic, Tree
 from zodc.ledger import Ledger, LedgerEntry, LedgerError
+from zodc.outlook import Outlook, outlook
 from zodc.plan import Plan
 from zodc.recipe import Recipe
 from zodc.release import Release
@@ -36,6 +37,7 @@ __all__ = [
     "LedgerEntry",
     "LedgerError",
     "Logistic",
+    "Outlook",
     "Plan",
     "Recipe",
     "Release",
@@ -43,6 +45,7 @@ __all__ = [
     "SchemaError",
     "Tree",
     "Verification",
+    "outlook",
     "read_query",
     "read_table",
     "verify",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,12 +28,16 @@ from zodc.condenser import Condenser
 from zodc.demo import run_demo
 from zodc.folder import MANIFEST
 from zodc.journal import journal_of
+from zodc.outlook import outlook
 from zodc.release import Release
 from zodc.schema import Schema
 
 __all__ = ["check_out", "condense", "demo", "plan", "recondense"]
 
 Learner = str | dict[str, float]
+
+# Sizes that a forecast is made for when nobody says how many patients there are.
+_PATIENTS = (500, 2000, 10_000)
 
 
 def _read_learners(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> Learner:
@@ -182,11 +187,14 @@ def _rescue(
 @json_option
 def plan(schema: Path, **options: Any) -> None:
     """Show what would be spent, and on what. Reads no data."""
-    found = _condenser(Schema.load(schema), **options).plan()
-    lines = [str(found)]
+    public = Schema.load(schema)
+    found = _condenser(public, **options).plan()
+    expected = options["expected_patients"]
+    forecasts = [outlook(public, found, n) for n in ([expected] if expected else _PATIENTS)]
+    lines = [str(found), "forecast (of rows for any model; no promise)", *(f"  {f}" for f in forecasts)]
     if options["accountant"] == "pld" and found.sampling_rate >= 1:
         lines.append("pld saves nothing here: with all patients in every round the native figure is exact")
-    tell("\n".join(lines), found.to_dict())
+    tell("\n".join(lines), {**found.to_dict(), "forecast": [asdict(f) for f in forecasts]})
 
 
 @click.command(short_help="Condense a cohort and write a release folder.")
