@@ -1,6 +1,7 @@
 """Pseudo-patients: marginals of the cohort, dependence of the teacher's rows, labels of its probabilities."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,3 +99,10 @@ def test_any_learner_of_survival_is_served_by_rounds_of_the_teacher(survival_rel
 def test_direct_mode_needs_a_learner():
     with pytest.raises(ValueError, match="'learner' option must name a learner in mode='direct'"):
         Condenser(CLASSES, mode="direct", **BUDGET).plan()
+
+
+@pytest.mark.parametrize("sharpness", [0.0, -1.0, float("nan"), float("inf")])
+def test_sharpness_is_a_finite_number_above_zero(release, sharpness):
+    recipe = replace(release.recipe, sharpness=sharpness)
+    with pytest.raises(ValueError, match="'sharpness' option must be a finite number above 0"):
+        release.recondense("any", recipe=recipe)

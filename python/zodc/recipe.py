@@ -168,7 +168,7 @@ def default_recipe(
     else:
         private = Schedule(rounds=200, radius=narrowing, step=Anneal(0.06, 0.004), clip=Anneal(0.3, 0.2))
     public = Schedule(
-        rounds=_public_rounds(kind, survival=survival),
+        rounds=_public_rounds(kind, survival=survival, is_wide=is_wide),
         radius=narrowing,
         step=Anneal(0.03, 0.004),
         clip=Anneal(1.0, 1.0),
@@ -189,8 +189,11 @@ def default_recipe(
     return recipe.but(rounds=rounds, directions=directions, marginal_share=marginal_share)
 
 
-def _public_rounds(kind: Kind, *, survival: bool) -> int:
-    """Return the free rounds: they help the learner that is asked, and cost all other classifiers."""
+def _public_rounds(kind: Kind, *, survival: bool, is_wide: bool) -> int:
+    """Return the free rounds: they help the learner that is asked, and cost all other classifiers.
+
+    On wide tables they fit what pseudo-patients have and real ones have not.
+    """
     if kind == "foreign":
         return 10
-    return 0 if kind == "any" and not survival else 100
+    return 0 if is_wide or (kind == "any" and not survival) else 100

@@ -133,9 +133,12 @@ impl Decoder {
     }
 
     /// The start of the public phase: the first pseudo-patients with balanced labels.
-    fn labelled_rows(&self, population: &Population, n_rows: usize, sharpness: f64) -> Rows {
+    fn labelled_rows(&self, population: &Population, n_rows: usize, sharpness: f64) -> PyResult<Rows> {
+        if !(sharpness.is_finite() && sharpness > 0.0) {
+            return Err(Error::option("sharpness", "a finite number above 0", sharpness).into());
+        }
         let population = &population.inner;
-        Rows { inner: start::labelled(&self.codec, &self.marginals, population, n_rows, sharpness) }
+        Ok(Rows { inner: start::labelled(&self.codec, &self.marginals, population, n_rows, sharpness) })
     }
 
     /// Runs the loop on patients. Returns the rows and the noisy trace.
