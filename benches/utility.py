@@ -153,6 +153,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of cohorts")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--only", nargs="*", help="names of cohorts")
+    parser.add_argument("--learners", nargs="*", help="names of learners of classification")
     parser.add_argument("--out", type=Path, help="CSV of all results")
     parser.add_argument("--peers", type=Path, help="CSV of recorded rivals")
     args = parser.parse_args()
@@ -162,8 +163,9 @@ def main() -> None:
         for name, epsilons in SURVIVAL.items():
             if not args.only or name in args.only:
                 rows += [survive(args.data, name, eps, target, seed) for eps, target in epsilons.items()]
-        for name, label, wanted in CLASSIFICATION:
-            if not args.only or name in args.only:
+        for name, label, all_wanted in CLASSIFICATION:
+            wanted = [w for w in all_wanted if not args.learners or w[0] in args.learners]
+            if wanted and (not args.only or name in args.only):
                 rows += classify(args.data, name, label, wanted, seed)
         print(f"seed {seed} done", flush=True)
         if args.out:
