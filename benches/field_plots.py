@@ -73,7 +73,7 @@ def _finish(figure: Figure, note: str) -> None:
             handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 6),
             frameon=False, fontsize=10,
         )  # fmt: skip
-    figure.supxlabel(note, fontsize=10)
+    figure.suptitle(note, fontsize=10, color="#444444")
 
 
 def _common_sets(table: pd.DataFrame) -> list[str]:
@@ -82,8 +82,16 @@ def _common_sets(table: pd.DataFrame) -> list[str]:
     return sorted(set.intersection(*by_label)) if by_label else []
 
 
+def _over_seeds(table: pd.DataFrame, sets: list[str]) -> tuple[float, float]:
+    """Mean share over sets, and its standard error over seeds (0 for a single seed)."""
+    means: Any = (
+        table[table["set"].isin(sets)].groupby(["seed", "set"])["share"].mean().groupby("seed").mean()
+    )
+    return float(means.mean()), float(means.sem()) if len(means) > 1 else 0.0
+
+
 def by_epsilon(table: pd.DataFrame, metric: str, chosen: Chosen) -> Figure:
-    """Mean share over the sets that all methods have, against ε; error bars over sets."""
+    """Mean share over the sets that all methods have, against ε; bars are standard errors over seeds."""
     shown = table[table["released"] == chosen.rows]
     shown = shown[~shown["label"].isin(["centroids", "start"])]
     sets = _common_sets(shown)
@@ -98,14 +106,16 @@ def by_epsilon(table: pd.DataFrame, metric: str, chosen: Chosen) -> Figure:
                            color=STYLES[label]["color"], linestyle="--")  # fmt: skip
                 continue
             epsilons = sorted(group["epsilon"].unique())
-            parts = [over_sets(group[group["epsilon"] == e], label, sets) for e in epsilons]
-            means, errors = [p.mean() for p in parts], [p.sem() if len(p) > 1 else 0 for p in parts]
-            ax.errorbar(epsilons, means, yerr=errors, capsize=2, label=label, **STYLES[label])
+            found = [_over_seeds(group[group["epsilon"] == e], sets) for e in epsilons]
+            means, errors = zip(*found, strict=True) if found else ((), ())
+            ax.errorbar(epsilons, means, yerr=errors, capsize=2, elinewidth=1, label=label, **STYLES[label])
         ax.set_xscale("log")
+        ax.set_xlim(0.4, 10)
         ax.set_xticks([0.5, 1, 3, 8], ["0.5", "1", "3", "8"])
+        ax.set_xlabel("ε")
         ax.minorticks_off()
     axes[LEARNERS[metric][0]].set_ylabel(f"{NAMES[metric]}, share of full data")
-    _finish(figure, f"ε (δ = 10⁻⁵), {chosen.rows} rows; mean of {len(sets)} sets that all methods finished")
+    _finish(figure, f"{chosen.rows} rows, δ = 10⁻⁵; mean of the {len(sets)} sets that all methods finished")
     return figure
 
 
@@ -126,8 +136,9 @@ def by_rows(table: pd.DataFrame, metric: str, chosen: Chosen) -> Figure:
         ax.set_xscale("log")
         ax.set_xticks([50, 100, 200, 500], ["50", "100", "200", "500"])
         ax.minorticks_off()
+        ax.set_xlabel("rows")
     axes[LEARNERS[metric][0]].set_ylabel(f"{NAMES[metric]}, share of full data")
-    _finish(figure, f"rows, ε = {chosen.epsilon:g}")
+    _finish(figure, f"ε = {chosen.epsilon:g}; mean over sets")
     return figure
 
 
@@ -150,5 +161,7 @@ def by_set(table: pd.DataFrame, metric: str, chosen: Chosen) -> Figure:
             named = f"{label} (not private)" if label in NOT_PRIVATE else label
             ax.plot(group["share"], places, label=named, **style)
         ax.set_yticks(range(len(sets)), sets)
-    _finish(figure, f"{NAMES[metric]}, share of full data; ε = {chosen.epsilon:g}, {chosen.rows} rows")
+        ax.set_ylim(-0.5, len(sets) - 0.5)
+        ax.set_xlabel("share of full data")
+    _finish(figure, f"{NAMES[metric]}; ε = {chosen.epsilon:g}, {chosen.rows} rows")
     return figure
