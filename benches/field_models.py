@@ -21,6 +21,8 @@ from zodc.release import survival_records
 
 # Probabilities this close to 0 or 1 are moved here before their logit is taken.
 LOGIT_MARGIN = 1e-4
+# Steps into which forests and trees see the time up to the last one that is scored.
+TIME_STEPS = 400
 
 Scores = dict[tuple[str, str], float]
 
@@ -128,7 +130,10 @@ def _cox(model: Any, train: Rows, test: Rows, times: Floats) -> tuple[Floats, Fl
 
 def _survival_trees(model: Any, train: Rows, test: Rows, times: Floats) -> tuple[Floats, Floats]:
     assert train.time is not None
-    records = survival_records(np.column_stack([train.time, train.codes]))
+    # Curves have a step at each distinct time: rows with thousands of them would take minutes.
+    width = times[-1] / TIME_STEPS
+    time = np.ceil(train.time / width) * width
+    records = survival_records(np.column_stack([time, train.codes]))
     fitted = model.fit(train.x.to_numpy(), records)
     x = test.x.to_numpy()
     curves = fitted.predict_survival_function(x, return_array=True)
