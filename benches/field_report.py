@@ -27,6 +27,7 @@ from field_tables import (
     mean_and_error,
     over_sets,
     paired,
+    recorded,
     shares,
 )
 
@@ -154,6 +155,30 @@ def headline(table: pd.DataFrame, chosen: Chosen) -> str:
     return markdown(header, lines)
 
 
+def beside_recorded(table: pd.DataFrame, path: Path, chosen: Chosen) -> str:
+    """Compare shares of zodc with those of Tab-PE that another harness recorded."""
+    found: dict[Any, Any] = {}
+    private = table[(table["label"] == "zodc") & (table["released"] == chosen.rows)]
+    for metric in LEARNERS:
+        for key, group in shares(private_and_full(table, private), metric).groupby(
+            ["set", "learner", "epsilon"]
+        ):
+            found[key] = group[group["label"] == "zodc"]["share"]
+    lines = []
+    line: Any
+    for line in recorded(path).itertuples():
+        own = found.get((line.set, line.learner, line.epsilon))
+        if own is not None:
+            share = f"{line.share:.3f} ({line.rows:.0f} rows)"
+            lines.append([line.set, line.learner, f"{line.epsilon:g}", share, with_error(own)])
+    return markdown(["set", "learner", "ε", "Tab-PE", f"zodc ({chosen.rows} rows)"], lines)
+
+
+def private_and_full(table: pd.DataFrame, private: pd.DataFrame) -> pd.DataFrame:
+    """Join lines with those of full data, which shares are taken of."""
+    return pd.concat([private, table[table["label"] == "full data"]])
+
+
 def calibration(table: pd.DataFrame) -> str:
     """Brier score as a multiple of the full-data model's, and the calibration slope."""
     brier, slope = shares(table, "brier"), table[table["metric"] == "slope"]
@@ -212,7 +237,7 @@ def unfinished(table: pd.DataFrame) -> str:
     return markdown(["method", "ε", "set", "what", "processor seconds"], lines) if lines else "None."
 
 
-def report(table: pd.DataFrame, chosen: Chosen) -> Iterator[str]:
+def report(table: pd.DataFrame, chosen: Chosen, peers: Path | None) -> Iterator[str]:
     """Yield the parts of the report."""
     is_site = table["set"].str.contains("/")
     sites, table = table[is_site], table[~is_site]
@@ -232,6 +257,9 @@ def report(table: pd.DataFrame, chosen: Chosen) -> Iterator[str]:
         f"{difference_table(found)}"
     )
     yield f"## Headline: ε = 0.5 against ε = 8\n\n{headline(own, chosen)}"
+    if peers is not None:
+        beside = beside_recorded(own, peers, chosen)
+        yield f"## Tab-PE as another harness recorded it: share of its full data\n\n{beside}"
     yield f"## Calibration\n\n{calibration(same)}"
     yield f"## Releases made for other learners\n\n{transfer(table, chosen)}"
     if len(sites):
@@ -245,6 +273,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path, nargs="+", help="results files of field.py")
     parser.add_argument("--out", type=Path, help="Markdown file; printed unless given")
+    parser.add_argument("--peers", type=Path, help="CSV of rivals that another harness recorded")
     parser.add_argument("--plots", type=Path, help="folder of plots")
     parser.add_argument("--epsilon", type=float, default=1.0)
     parser.add_argument("--rows", type=int, default=500)
@@ -252,7 +281,7 @@ def main() -> None:
     args = parser.parse_args()
     table = load(args.results)
     chosen = Chosen(args.epsilon, args.rows, args.made_for or default_made_for(table))
-    text = "\n\n".join(report(table, chosen)) + "\n"
+    text = "\n\n".join(report(table, chosen, args.peers)) + "\n"
     if args.out:
         args.out.write_text(text)
     else:

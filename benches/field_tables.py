@@ -32,6 +32,14 @@ OWN = {
     "start": "start",
     "zodc": "zodc",
 }
+# Names of the recorded rivals' learners.
+RECORDED = {
+    "DT5": "tree",
+    "RF": "forest",
+    "LR": "logistic",
+    "Cox": "cox",
+    "SurvTree5": "survival_tree",
+}
 # What the release is for while there is no learner "any".
 TEACHERS = ("logistic", "cox")
 ALL_ROWS = ", n rows"
@@ -164,3 +172,21 @@ def over_sets(table: pd.DataFrame, label: str, sets: Sequence[str] | None = None
     own = table[table["label"] == label]
     means = own.groupby("set")["share"].mean()
     return means if sets is None else means.reindex(list(sets)).dropna()
+
+
+def recorded(path: Path, peer: str = "pe_tab") -> pd.DataFrame:
+    """Read shares of full data that another harness recorded: set, learner, epsilon, share, rows.
+
+    Its splits, encoding and learners differ a little from these, so that only shares of its own full data
+    can be compared.
+    """
+    table = pd.read_csv(path)
+    table = table[(table["status"] == "ok") & table["model"].isin(list(RECORDED))]
+    key = ["dataset", "seed", "model"]
+    full = table[table["peer"] == "real"].set_index(key)["score"].rename("full")
+    own = table[table["peer"] == peer].join(full, on=key)
+    own = own.assign(share=own["score"] / own["full"], learner=own["model"].map(RECORDED))
+    grouped = own.rename(columns={"dataset": "set", "eps": "epsilon"}).groupby(["set", "learner", "epsilon"])
+    return grouped.agg(
+        share=("share", "mean"), rows=("rows", "mean"), seeds=("seed", "nunique")
+    ).reset_index()

@@ -3,7 +3,18 @@
 A folder of virtual environments (``--venvs``) holds one for each family: ``smartnoise`` (smartnoise-synth),
 ``opendp`` (opendp[mbi]) and ``dpmm``. A rival gets the training rows with missing cells filled, the levels or
 bounds of each column from the public schema, and the budget; for survival, time and event are columns like
-any other.
+any other. Python 3.11 runs all three; their own pins do not suffice, so take these::
+
+    python -m venv FOLDER/smartnoise
+    FOLDER/smartnoise/bin/python -m pip install --no-deps smartnoise-synth==1.0.8
+    FOLDER/smartnoise/bin/python -m pip install "smartnoise-sql>=1.0.10" mbi==1.1.0 "disjoint-set<0.10" Faker
+    python -m venv FOLDER/opendp
+    FOLDER/opendp/bin/python -m pip install "opendp[mbi]==0.14.2" "pandas<3" "jax<0.6" "chex<0.1.90"
+    python -m venv FOLDER/dpmm
+    FOLDER/dpmm/bin/python -m pip install dpmm==0.1.9
+
+smartnoise-synth is installed without torch, which its MST and AIM do not use. The mbi 1.0.0 that OpenDP pins
+cannot trace its factors under a newer jax, and under pandas 3 its synthetic tables lose their columns.
 """
 
 from __future__ import annotations
