@@ -8,7 +8,8 @@ and for every learner are made at no further cost. Run:
     python benches/field.py --data FOLDER --out rivals.csv --methods smartnoise_mst --venvs FOLDER
     python benches/field.py --data FOLDER --out sites.csv --leave-site-out
 
-Jobs that the results file holds are not done again. Tables and plots: ``field_report.py``.
+Jobs that the results file holds are not done again, and a private run whose release is kept beside it is not
+either: give a changed zodc a results file of its own. Tables and plots: ``field_report.py``.
 """
 
 from __future__ import annotations
