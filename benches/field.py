@@ -92,7 +92,7 @@ def run_real(settings: Settings, store: Store, unit: Unit, method: str) -> None:
 def run_zodc(settings: Settings, store: Store, unit: Unit, method: str, epsilon: float) -> None:
     """Rows of the one private run, for each learner and size; or the rows that it starts from."""
     known = methods.made_for(unit.schema.task, unit.seed)
-    names = settings.made_for or (methods.default_made_for(unit.schema),)
+    names = settings.made_for or ("any",)
     wanted = ("-",) if method == "start" else tuple(name for name in names if name in known)
     base = Job(unit.name, unit.seed, f"{epsilon:g}", method, "-", 0)
     jobs = [replace(base, made_for=name, rows=n_rows) for name in wanted for n_rows in settings.rows]

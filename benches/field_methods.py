@@ -17,11 +17,10 @@ import pandas as pd
 from field_models import Scores, judges, score
 from imblearn.under_sampling import ClusterCentroids
 from sklearn.cluster import KMeans
-from zodc import Condenser, Release, Schema, frames, learners
+from zodc import Condenser, Release, Schema, frames
 from zodc._zodc import Decoder
 from zodc.evaluate import Rows, encode_rows, release_rows
 from zodc.learners import Tree
-from zodc.options import OptionError
 from zodc.tables import columns_of
 
 DELTA = 1e-5
@@ -41,27 +40,17 @@ SETS = CLASSIFICATION + SURVIVAL
 SITES = {"covid_mexico": "institution", "heart_uci": "site", "covid_proteomics": "site"}
 # A site is left out only if it has so many patients of each class to test on.
 LEAST_OF_CLASS = 20
-# What the one private run is made for while the library has no learner "any".
-TEACHERS = {"classification": "logistic", "survival": "cox"}
 
 
 def made_for(task: str, seed: int) -> dict[str, Any]:
     """Map the name in the results to the `learner` option of zodc."""
-    found: dict[str, Any] = {"any": "any", TEACHERS[task]: TEACHERS[task]}
+    teacher = "cox" if task == "survival" else "logistic"
+    found: dict[str, Any] = {"any": "any", teacher: teacher}
     models = judges(task, seed)
     if task == "survival":
         return {**{name: models[name] for name in ("survival_forest", "survival_tree")}, **found}
     found |= {"tree": Tree(max_depth=5, min_samples_leaf=5)}
     return {**{name: models[name] for name in ("forest", "xgboost")}, **found}
-
-
-def default_made_for(schema: Schema) -> str:
-    """Return "any" where this zodc knows it, else the name of the smooth teacher."""
-    try:
-        learners.resolve("any", schema)
-    except OptionError:
-        return TEACHERS[schema.task]
-    return "any"
 
 
 @dataclass(frozen=True)
@@ -127,7 +116,7 @@ class Unit:
         condenser = Condenser._with_test_noise(
             self.seed,
             self.schema,
-            learner=TEACHERS[self.schema.task],
+            learner="any",
             epsilon=1.0,
             delta=DELTA,
             rounds=1,
@@ -228,8 +217,7 @@ def private_run(unit: Unit, epsilon: float, place: Path) -> Private:
     costs = place.with_suffix(".json")
     if costs.exists():
         return Private(Release.load(place), Cost(**json.loads(costs.read_text())))
-    learner = made_for(unit.schema.task, unit.seed)[default_made_for(unit.schema)]
-    condenser = Condenser(unit.schema, learner=learner, epsilon=epsilon, delta=DELTA, random_state=unit.seed)
+    condenser = Condenser(unit.schema, epsilon=epsilon, delta=DELTA, random_state=unit.seed)
     with measured() as cost:
         release = condenser.fit(unit.train).release_
     place.parent.mkdir(parents=True, exist_ok=True)
