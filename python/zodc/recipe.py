@@ -166,7 +166,7 @@ def default_recipe(
             rounds=100, radius=Anneal(0.15, 0.15), step=Anneal(0.05, 0.006), clip=Anneal(0.4, 0.4)
         )
     else:
-        private = Schedule(rounds=200, radius=narrowing, step=Anneal(0.06, 0.004), clip=Anneal(0.3, 0.2))
+        private = Schedule(rounds=200, radius=narrowing, step=Anneal(0.06, 0.004), clip=Anneal(0.3, 0.15))
     public = Schedule(
         rounds=_public_rounds(kind, survival=survival, is_wide=is_wide),
         radius=narrowing,
