@@ -106,3 +106,8 @@ def test_sharpness_is_a_finite_number_above_zero(release, sharpness):
     recipe = replace(release.recipe, sharpness=sharpness)
     with pytest.raises(ValueError, match="'sharpness' option must be a finite number above 0"):
         release.recondense("any", recipe=recipe)
+
+
+def test_the_report_says_that_rows_are_for_any_learner(release, tmp_path):
+    release.save(tmp_path / "release")
+    assert "the rows for any learner were made" in (tmp_path / "release" / "report.html").read_text()
