@@ -136,7 +136,8 @@ def made_up_patients(release: Release, n_patients: int, seed: int) -> pd.DataFra
     decoder, schema = release.decoder, release.schema
     native = learners.teacher(schema.task, c=release.recipe.teacher_c).native_json
     population = decoder.population(release.teacher, native, n_patients, seed)
-    rows = decoder.labelled_rows(population, n_patients, 1.0)
+    calibrated = 1.0
+    rows = decoder.labelled_rows(population, n_patients, calibrated)
     columns = columns_of(decoder.table(rows), schema, flags=False)
     frame = pd.DataFrame({name: values.tolist() for name, values in columns.items()})
     if schema.patient_id is not None:

@@ -32,7 +32,8 @@ class Outlook:
     share : float
         Of the AUROC or C-index, in the mean over trees, forests, boosted trees and regression.
     lower, upper : float
-        Range that held eight of ten public cohorts.
+        Eight of ten cohorts would lie between, if they miss the forecast as the public ones did, normally on
+        the scale of log(1 - share).
     """
 
     patients: int

@@ -13,13 +13,15 @@ const PASSES: usize = 12;
 const ODDS_WEIGHT: f64 = 3.0;
 const BIN_WEIGHT: f64 = 2.0;
 const N_BINS: usize = 10;
+/// Steps of iterative proportional fitting that bring the mean probabilities to the quotas.
+const FITTINGS: usize = 200;
 /// Probabilities are kept this far from 0 and 1.
 const FLOOR: f64 = 1e-9;
 
 /// Labels of rows with encoded features `x` (`n_rows × width`) and class probabilities (`n_rows ×
 /// quota.len()`): each class gets exactly its quota of the rows.
 ///
-/// `sharpness` is the power that the odds are raised to before (1 leaves them, a large one makes the
+/// `sharpness` is the power that the odds are raised to first (1 leaves them, a large one makes the
 /// likeliest rows of a class its own).
 pub fn balanced(x: &[f64], probability: &[f64], quota: &[usize], sharpness: f64) -> Vec<u32> {
     let n_classes = quota.len();
@@ -55,7 +57,7 @@ fn sharpened(probability: &[f64], quota: &[usize], sharpness: f64) -> Vec<f64> {
     let logs: Vec<f64> = probability.iter().map(|p| sharpness * p.max(FLOOR).ln()).collect();
     let mut shift = vec![0.0; n_classes];
     let mut sharp = vec![0.0; logs.len()];
-    for _ in 0..200 {
+    for _ in 0..FITTINGS {
         let mut sums = vec![0.0; n_classes];
         for (row, out) in logs.chunks_exact(n_classes).zip(sharp.chunks_exact_mut(n_classes)) {
             let top = row.iter().zip(&shift).map(|(l, s)| l + s).fold(f64::NEG_INFINITY, f64::max);
