@@ -397,7 +397,10 @@ def test_losses_that_overflow_warn_of_nobody() -> None:
 
 
 def test_smooth_learners_are_released_from_the_private_phase() -> None:
-    release = _condenser(learner="logistic").fit(patients(60)).release_
+    release = _condenser(SURVIVAL).fit(survivors(60)).release_
+    np.testing.assert_array_equal(release.rows.latents, release.teacher.latents)
+    not_refitted = replace(quick(), refit_sd=0.0)
+    release = _condenser(recipe=not_refitted).fit(patients(60)).release_
     np.testing.assert_array_equal(release.rows.latents, release.teacher.latents)
     release = _condenser(learner="tree").fit(patients(60)).release_
     assert (len(release.teacher), len(release.rows)) == (40, 30)

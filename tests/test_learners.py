@@ -76,7 +76,18 @@ def test_names_lists_and_weights() -> None:
     mixed = resolve({"tree": 1, RandomForestClassifier(): 2}, CLASSES)
     assert not mixed.is_native and mixed.models[0][0] == pytest.approx(2 / 3)
     assert "RandomForestClassifier" in mixed.describe()[1]["class"]
-    assert teacher("survival", c=1.0).is_smooth and not resolve("tree", CLASSES).is_smooth
+
+
+@pytest.mark.parametrize(
+    ("objective", "served"),
+    [
+        (teacher("survival", c=1.0), (True, True)),
+        (teacher("classification", c=1.0), (True, False)),
+        (resolve("tree", CLASSES), (False, False)),
+    ],
+)
+def test_whom_the_teachers_rows_serve(objective, served) -> None:
+    assert tuple(objective.is_served_by_teacher(refitted=refitted) for refitted in (False, True)) == served
 
 
 @pytest.mark.parametrize(

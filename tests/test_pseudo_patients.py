@@ -32,8 +32,7 @@ def survival_release():
 
 
 def _population(release, seed=3):
-    native = learners.teacher(release.schema.task, c=release.recipe.teacher_c).native_json
-    return release.decoder.population(release.teacher, native, N, seed)
+    return release.population(N, seed)
 
 
 @pytest.mark.parametrize("which", ["release", "survival_release"])
@@ -83,8 +82,7 @@ def test_rows_for_any_learner_are_the_labelled_start(release):
     assert default_recipe(survival=False, n_features=8, kind="any").public.rounds == 0
     again = release.recondense("any", n_rows=300, random_state=1)
     decoder = release.decoder
-    native = learners.teacher("classification", c=release.recipe.teacher_c).native_json
-    population = decoder.population(release.teacher, native, again.recipe.population_rows, again.seed)
+    population = release.population(again.recipe.population_rows, again.seed)
     start = decoder.labelled_rows(population, 300, again.recipe.sharpness)
     assert np.array_equal(start.latents, again.rows.latents) and start.outcome == again.rows.outcome
 

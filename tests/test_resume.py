@@ -105,7 +105,7 @@ def test_check_33_a_round_without_an_answer_is_lost_and_not_asked_again(tmp_path
     found = records(journal)
     assert found["lost"] == ["4"] and len(found["answer"]) == QUESTIONS - 1
     assert sorted(found["answer"] + found["lost"], key=int) == [str(i) for i in range(QUESTIONS)]
-    assert done[-1] == ("private", ROUNDS, ROUNDS)
+    assert ("private", ROUNDS, ROUNDS) in done
 
 
 def test_marginals_without_an_answer_need_a_new_run(tmp_path):

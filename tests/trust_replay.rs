@@ -6,7 +6,7 @@
 mod support;
 
 use _zodc::Result;
-use _zodc::condense::{Problem, Respondent, Weighted, run, start};
+use _zodc::condense::{Problem, Record, Respondent, Weighted, run, start};
 use _zodc::marginals::codec::Codec;
 use _zodc::marginals::estimate::{self, Counted};
 use _zodc::marginals::{Partitions, coarse_partitions};
@@ -286,7 +286,15 @@ fn replay(case: &Case) -> Option<f64> {
         momentum: 0.9,
     };
     let mut search = ZerothOrder::new(rows.latents, case.directions, case.seed, schedule);
-    let ran = run(&problem, &mut search, &mut both, ROUNDS, &AtomicBool::new(false), &|_| {});
+    let ran = run(
+        &problem,
+        &mut search,
+        &mut both,
+        ROUNDS,
+        &mut Record::nothing(),
+        &AtomicBool::new(false),
+        &|_| {},
+    );
     // A fit that fails on synthetic rows is public: it fails alike for both.
     if ran.is_err() {
         return None;

@@ -165,8 +165,10 @@ class Decoder:
     def uniform_rows(self, n_rows: int, seed: int) -> Rows:
         """Return the start of the private phase: uniform latents, outcomes at the noisy prevalence."""
 
-    def population(self, teacher: Rows, learner: str, n_rows: int, seed: int) -> Population:
-        """Draw a pseudo-population, labelled by the learner fitted on the teacher rows."""
+    def population(
+        self, teacher: Rows, learner: str, n_rows: int, seed: int, model: str | None = None
+    ) -> Population:
+        """Draw a pseudo-population, labelled by `model`, or by the learner fitted on the teacher rows."""
 
     def labelled_rows(self, population: Population, n_rows: int, sharpness: float) -> Rows:
         """Return the start of the public phase: the first pseudo-patients with balanced labels."""
@@ -180,8 +182,12 @@ class Decoder:
         directions: int,
         seed: int,
         progress: _Progress = None,
-    ) -> tuple[Rows, list[float]]:
-        """Run the loop on patients; return the rows and the size of each noisy answer."""
+        refit_sd: float = 0.0,
+    ) -> tuple[Rows, list[float], str | None]:
+        """Run the loop on patients.
+
+        Return the rows, the size of each noisy answer, and with `refit_sd` the model fitted again on them.
+        """
 
     def condense_public(
         self,

@@ -134,10 +134,8 @@ def made_up_patients(release: Release, n_patients: int, seed: int) -> pd.DataFra
         That fits the release's schema; a patient_id is the number of the row.
     """
     decoder, schema = release.decoder, release.schema
-    native = learners.teacher(schema.task, c=release.recipe.teacher_c).native_json
-    population = decoder.population(release.teacher, native, n_patients, seed)
     calibrated = 1.0
-    rows = decoder.labelled_rows(population, n_patients, calibrated)
+    rows = decoder.labelled_rows(release.population(n_patients, seed), n_patients, calibrated)
     columns = columns_of(decoder.table(rows), schema, flags=False)
     frame = pd.DataFrame({name: values.tolist() for name, values in columns.items()})
     if schema.patient_id is not None:

@@ -284,6 +284,9 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             n_features=len(self.schema.features),
             kind=objective.kind,
         )
+        # The refit takes a row for a patient.
+        if self.mode == "direct" or self.schema.has_repeated_rows:
+            recipe = replace(recipe, refit_sd=0.0)
         return recipe.but(
             rounds=None if self.rounds is None else count("rounds", self.rounds),
             directions=None if self.directions is None else count("directions", self.directions),
@@ -323,17 +326,20 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         marginals = cohort.marginals()
         decoder = Decoder(self.schema.to_json(), marginals, recipe.hazard_intervals)
         objective = objective.bound(decoder.time_grid, seed)
-        is_last = self.mode == "direct" or objective.is_smooth
+        is_last = self.mode == "direct" or objective.is_served_by_teacher(refitted=recipe.refit_sd > 0.0)
         is_direct = self.mode == "direct"
         asked = objective if is_direct else learners.teacher(self.schema.task, c=recipe.teacher_c)
         n_asked = n_rows if is_last else recipe.teacher_rows
-        teacher, trace = self._private_phase(decoder, cohort, encoded, asked, recipe, n_asked, seed, progress)
+        teacher, trace, model = self._private_phase(
+            decoder, cohort, encoded, asked, recipe, n_asked, seed, progress
+        )
         # Paid for: whatever becomes of the free phase, it must not be lost.
         self.release_ = Release(
             schema=self.schema,
             plan=plan,
             marginals=marginals,
             teacher=teacher,
+            teacher_model=model,
             rows=teacher,
             learner=asked.describe(),
             private_learner=asked.describe(),
@@ -347,17 +353,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             trace=tuple(trace),
         )
         if not is_last:
-            rows = phases.public(
-                decoder,
-                teacher,
-                asked.native_json,
-                objective,
-                recipe,
-                n_rows=n_rows,
-                seed=seed,
-                n_jobs=self.n_jobs,
-                progress=progress,
-            )
+            rows = self.release_.rows_for(objective, recipe, n_rows, seed, self.n_jobs, progress)
             self.release_ = replace(self.release_, rows=rows, learner=objective.describe())
 
     def _private_phase(
@@ -370,13 +366,14 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         n_rows: int,
         seed: int,
         progress: phases.Progress | None,
-    ) -> tuple[Rows, list[float]]:
-        """Return the teacher's rows, and the noisy trace."""
+    ) -> tuple[Rows, list[float], str | None]:
+        """Return the teacher's rows, the noisy trace, and the teacher fitted again on the answers."""
         options: Any = {"n_rows": n_rows, "seed": seed, "progress": progress}
         if asked.is_native:
             return phases.private_native(decoder, cohort, asked.native_json, recipe, **options)
         patients = patients_table(decoder, encoded, self.schema)
-        return phases.direct(decoder, cohort, patients, asked, recipe, n_jobs=self.n_jobs, **options)
+        rows, trace = phases.direct(decoder, cohort, patients, asked, recipe, n_jobs=self.n_jobs, **options)
+        return rows, trace, None
 
     def _remember_input(self, X: Any) -> None:
         self._forget("feature_names_in_")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
-from zodc import learners
 from zodc._zodc import Rows
 from zodc.cells import Floats
 from zodc.summary import Drawn
@@ -57,17 +57,12 @@ def forecast(release: Drawn) -> tuple[Forecast, ...]:
     tuple of Forecast
     """
     decoder = release.decoder
-    population = decoder.population(
-        release.teacher,
-        learners.teacher(release.schema.task, c=release.recipe.teacher_c).native_json,
-        _N_PSEUDO_PATIENTS,
-        _SEED,
-    )
-    pseudo = decoder.population_table(population)
+    pseudo = decoder.population_table(release.population(_N_PSEUDO_PATIENTS, _SEED))
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # fits of a few hundred rows are noted as unsteady
         if release.schema.task == "survival":
-            released, teacher = (_c_index(release, rows, pseudo) for rows in (release.rows, release.teacher))
+            released = _c_index(release, release.rows, pseudo)
+            teacher = _teacher_c_index(release, pseudo)
             return (Forecast(model="Cox regression", metric="C-index", released=released, teacher=teacher),)
         best = _auroc(pseudo[2], pseudo[2])
         models = {
@@ -109,6 +104,14 @@ def _auroc(p: Floats, truth: Floats) -> float | None:
         return None
     found = float(np.mean(scores))
     return found if np.isfinite(found) else None
+
+
+def _teacher_c_index(release: Drawn, pseudo: Table) -> float | None:
+    if release.teacher_model is None:
+        return _c_index(release, release.teacher, pseudo)
+    coef = np.asarray(json.loads(release.teacher_model)["coef"])
+    risk = release.decoder.encode_table(pseudo[0], pseudo[1]) @ coef
+    return float(concordance_index(pseudo[2][:, 0], -risk, pseudo[2][:, 1]))
 
 
 def _c_index(release: Drawn, rows: Rows, pseudo: Table) -> float | None:

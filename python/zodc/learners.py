@@ -145,10 +145,16 @@ class Objective:
         """Whether all of it runs in Rust."""
         return not self.models
 
-    @property
-    def is_smooth(self) -> bool:
-        """Whether the rows of the private phase can be the release."""
-        return self.kind == "smooth"
+    def is_served_by_teacher(self, *, refitted: bool) -> bool:
+        """Whether the rows of the private phase are the release.
+
+        Those of a teacher that was fitted again are not, for logistic regression: rows made from it are
+        better.
+        For Cox regression rows drawn from the teacher are no better than its own (docs/experiments.md, 21).
+        """
+        if self.kind != "smooth":
+            return False
+        return not refitted or all(isinstance(part, Cox) for _, part in self.parts)
 
     def describe(self) -> list[dict[str, Any]]:
         """Plain description for the manifest."""

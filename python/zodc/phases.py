@@ -146,13 +146,16 @@ def private_native(
     n_rows: int,
     seed: int,
     progress: Progress | None = None,
-) -> tuple[Rows, list[float]]:
-    """Condense native learners on patients. Returns the rows and the noisy trace."""
+) -> tuple[Rows, list[float], str | None]:
+    """Condense native learners on patients.
+
+    Returns the rows, the noisy trace, and the teacher fitted again on all late answers, as JSON.
+    """
     start = decoder.uniform_rows(n_rows, seed)
     schedule = recipe.private
     report = _reporter(progress, "private", schedule.rounds)
     return decoder.condense_private(
-        cohort, start, learners_json, schedule.to_json(), recipe.directions, seed, report
+        cohort, start, learners_json, schedule.to_json(), recipe.directions, seed, report, recipe.refit_sd
     )
 
 
@@ -191,7 +194,7 @@ def direct(
 
 def public(
     decoder: Decoder,
-    teacher: Rows,
+    draw: Callable[[int, int], Population],
     teacher_json: str,
     objective: Objective,
     recipe: Recipe,
@@ -201,9 +204,11 @@ def public(
     n_jobs: int | None = None,
     progress: Progress | None = None,
 ) -> Rows:
-    """Condense any learners on a pseudo-population that the teacher labels: free, no patient is asked."""
-    n_population = max(recipe.population_rows, n_rows)
-    population = decoder.population(teacher, teacher_json, n_population, seed)
+    """Condense any learners on a pseudo-population that the teacher labels: free, no patient is asked.
+
+    `draw` makes the population, given its rows and a seed.
+    """
+    population = draw(max(recipe.population_rows, n_rows), seed)
     start = decoder.labelled_rows(population, n_rows, recipe.sharpness)
     schedule = recipe.public
     if objective.models:

@@ -16,7 +16,7 @@ __all__ = ["Anneal", "Kind", "Recipe", "Schedule", "default_recipe"]
 WIDE = 50
 # What rows are made for: any learner, smooth native ones, other native ones, or such as need Python.
 Kind = Literal["any", "smooth", "native", "foreign"]
-# Sharpness of the labels by kind; on wide tables, whose teacher is held back by its penalty, twice it.
+# Sharpness of the labels by kind; on wide tables twice it, but for smooth learners.
 _SHARPNESS: dict[Kind, float] = {"smooth": 1.0, "any": 3.0, "native": 4.0, "foreign": 4.0}
 # Sharpness at which labels are those of the likeliest rows.
 _HARD = 64.0
@@ -75,6 +75,9 @@ class Recipe:
         Synthetic rows of the private phase.
     teacher_c : float
         Inverse strength of the logistic teacher's L2 penalty, above 0.
+    refit_sd : float
+        Prior standard deviation by which the teacher, fitted again on the noisy answers, may depart from the
+        one fitted on the teacher rows, for a coefficient of a standardised feature; 0 leaves it as it is.
     public : Schedule
         Free rounds that ask the pseudo-population.
     public_directions : int
@@ -95,6 +98,7 @@ class Recipe:
     marginal_share: float
     teacher_rows: int
     teacher_c: float
+    refit_sd: float
     public: Schedule
     public_directions: int
     population_rows: int
@@ -110,8 +114,9 @@ class Recipe:
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """Read what `to_dict` wrote."""
         schedules = {name: _schedule(values[name]) for name in ("private", "public")}
-        # Releases of 0.1.0's first days have no penalty of the teacher: it was 1; their labels were hard.
-        return cls(**{"teacher_c": 1.0, "sharpness": _HARD, **values, **schedules})
+        # Releases of 0.1.0's first days have no penalty of the teacher: it was 1; their labels were hard,
+        # and their teachers were not fitted again.
+        return cls(**{"teacher_c": 1.0, "sharpness": _HARD, "refit_sd": 0.0, **values, **schedules})
 
     def but(
         self,
@@ -167,10 +172,11 @@ def default_recipe(
         )
     else:
         private = Schedule(rounds=200, radius=narrowing, step=Anneal(0.06, 0.004), clip=Anneal(0.3, 0.15))
+    is_smooth = kind == "smooth" and not survival
     public = Schedule(
         rounds=_public_rounds(kind, survival=survival, is_wide=is_wide),
         radius=narrowing,
-        step=Anneal(0.03, 0.004),
+        step=Anneal(0.06 if is_smooth else 0.03, 0.004),
         clip=Anneal(1.0, 1.0),
     )
     recipe = Recipe(
@@ -179,10 +185,11 @@ def default_recipe(
         marginal_share=0.12 if survival else 0.15,
         teacher_rows=200,
         teacher_c=0.03 if is_wide else 0.2,
+        refit_sd=0.1,
         public=public,
         public_directions=4 if kind == "foreign" else 32,
         population_rows=4000,
-        sharpness=_SHARPNESS[kind] * (2.0 if is_wide else 1.0),
+        sharpness=_SHARPNESS[kind] * (2.0 if is_wide and kind != "smooth" else 1.0),
         check_every=1 if kind == "foreign" else 50,
         hazard_intervals=10,
     )
@@ -192,8 +199,10 @@ def default_recipe(
 def _public_rounds(kind: Kind, *, survival: bool, is_wide: bool) -> int:
     """Return the free rounds: they help the learner that is asked, and cost all other classifiers.
 
-    On wide tables they fit what pseudo-patients have and real ones have not.
+    On wide tables trees fit what pseudo-patients have and real ones have not.
     """
     if kind == "foreign":
         return 10
+    if kind == "smooth" and not survival:
+        return 400
     return 0 if is_wide or (kind == "any" and not survival) else 100

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from zodc import folder, learners, phases
-from zodc._zodc import DataError, Decoder, Rows
+from zodc._zodc import DataError, Decoder, Population, Rows
 from zodc.disclosures import disclosures, not_covered
 from zodc.options import OptionError, count, public_seed
 from zodc.plan import Plan
@@ -44,6 +44,9 @@ class Release:
         Noisy marginals, as JSON.
     teacher : Rows
         Rows of the private phase, from which rows for other learners can be made.
+    teacher_model : str or None
+        The teacher fitted again on the noisy answers, as JSON; None when the teacher is the one fitted on the
+        teacher rows, as in direct mode and in releases of an older zodc.
     rows : Rows
         The released rows, as latents.
     learner : list of dict
@@ -81,6 +84,7 @@ class Release:
     versions: dict[str, str] = field(repr=False)
     ledger: dict[str, Any] | None = field(default=None, repr=False)
     trace: tuple[float, ...] = field(repr=False, default=())
+    teacher_model: str | None = field(repr=False, default=None)
 
     @property
     def plot(self) -> ReleasePlots:
@@ -91,6 +95,34 @@ class Release:
     def decoder(self) -> Decoder:
         """Turns latents into rows in real units."""
         return Decoder(self.schema.to_json(), self.marginals, self.recipe.hazard_intervals)
+
+    def population(self, n_rows: int, seed: int) -> Population:
+        """Draw pseudo-patients from the noisy marginals, labelled by the teacher: no patient is asked."""
+        native = learners.teacher(self.schema.task, c=self.recipe.teacher_c).native_json
+        return self.decoder.population(self.teacher, native, n_rows, seed, self.teacher_model)
+
+    def rows_for(
+        self,
+        objective: learners.Objective,
+        recipe: Recipe,
+        n_rows: int,
+        seed: int,
+        n_jobs: int | None,
+        progress: phases.Progress | None,
+    ) -> Rows:
+        """Condense a learner on pseudo-patients: no patient is asked."""
+        decoder = self.decoder
+        return phases.public(
+            decoder,
+            self.population,
+            learners.teacher(self.schema.task, c=self.recipe.teacher_c).native_json,
+            objective.bound(decoder.time_grid, seed),
+            recipe,
+            n_rows=n_rows,
+            seed=seed,
+            n_jobs=n_jobs,
+            progress=progress,
+        )
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Released columns in the schema's order, as arrays."""
@@ -161,6 +193,7 @@ class Release:
             "teacher": _rows_to_dict(self.teacher),
             "rows": _rows_to_dict(self.rows),
             "trace": list(self.trace),
+            "model": None if self.teacher_model is None else json.loads(self.teacher_model),
         }
         texts = {
             "schema.toml": self.schema.to_toml(),
@@ -248,6 +281,7 @@ class Release:
             versions=manifest["versions"],
             ledger=manifest.get("ledger"),
             trace=tuple(rows.get("trace", ())),
+            teacher_model=None if rows.get("model") is None else json.dumps(rows["model"]),
         )
 
     def recondense(
@@ -287,19 +321,9 @@ class Release:
         seed = public_seed(random_state)
         recipe = replace(self.recipe, **_public_settings(self.schema, objective, recipe))
         rows = self.teacher
-        if not (objective.is_smooth and n_rows == len(self.teacher)):
-            decoder = self.decoder
-            rows = phases.public(
-                decoder,
-                self.teacher,
-                learners.teacher(self.schema.task, c=self.recipe.teacher_c).native_json,
-                objective.bound(decoder.time_grid, seed),
-                recipe,
-                n_rows=n_rows,
-                seed=seed,
-                n_jobs=n_jobs,
-                progress=progress,
-            )
+        refitted = self.teacher_model is not None
+        if not objective.is_served_by_teacher(refitted=refitted) or n_rows != len(self.teacher):
+            rows = self.rows_for(objective, recipe, n_rows, seed, n_jobs, progress)
         return replace(
             self,
             rows=rows,

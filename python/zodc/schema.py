@@ -277,6 +277,11 @@ class Schema:
         return self._role("patient_id")
 
     @property
+    def has_repeated_rows(self) -> bool:
+        """Whether a patient may have several rows."""
+        return self.patient_id is not None and self.patient_id.max_rows != 1
+
+    @property
     def outcomes(self) -> tuple[Column, ...]:
         """The target; or time and event."""
         return tuple(column for column in (self.target, self.time, self.event) if column is not None)

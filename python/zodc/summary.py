@@ -13,7 +13,7 @@ import pandas as pd
 from lifelines import KaplanMeierFitter
 from numpy.typing import NDArray
 
-from zodc._zodc import Decoder, Rows
+from zodc._zodc import Decoder, Population, Rows
 from zodc.cells import Floats
 from zodc.plan import Plan
 from zodc.recipe import Recipe
@@ -73,8 +73,17 @@ class Drawn(Protocol):
         ...
 
     @property
+    def teacher_model(self) -> str | None:
+        """The teacher fitted again on the noisy answers, as JSON, if it was."""
+        ...
+
+    @property
     def rows(self) -> Rows:
         """Released rows."""
+        ...
+
+    def population(self, n_rows: int, seed: int) -> Population:
+        """Draw pseudo-patients, labelled by the teacher."""
         ...
 
     @property

@@ -2,8 +2,9 @@
 //!
 //! Labels drawn by chance add the chance of a few hundred draws; the likeliest class for each row makes
 //! every model overconfident. Here the labels are chosen so that they agree with the probabilities in
-//! their sums over every encoded feature, and over bins of the probability itself: a logistic model
-//! fitted on them solves nearly the same score equations as one fitted on the probabilities.
+//! their sums over every encoded feature, over its upper parts, and over bins of the probability itself: a
+//! logistic model fitted on them solves nearly the same score equations as one fitted on the probabilities,
+//! and a tree finds nearly the same first splits.
 
 /// Partners that a row is compared with, on each side of it in the order of the probabilities.
 const WINDOW: usize = 128;
@@ -13,6 +14,8 @@ const PASSES: usize = 12;
 const ODDS_WEIGHT: f64 = 3.0;
 const BIN_WEIGHT: f64 = 2.0;
 const N_BINS: usize = 10;
+/// Quantiles of each feature that cut it into steps.
+const N_STEPS: usize = 8;
 /// Steps of iterative proportional fitting that bring the mean probabilities to the quotas.
 const FITTINGS: usize = 200;
 /// Probabilities are kept this far from 0 and 1.
@@ -122,7 +125,9 @@ impl Features {
         let mut columns: Vec<Vec<f64>> = Vec::new();
         let n_encoded = x.len() / n_rows;
         for j in 0..n_encoded {
-            columns.extend(standardised(x.iter().skip(j).step_by(n_encoded).copied(), 1.0));
+            let column: Vec<f64> = x.iter().skip(j).step_by(n_encoded).copied().collect();
+            columns.extend(steps(&column));
+            columns.extend(standardised(column.into_iter(), 1.0));
         }
         for class in 1..n_classes {
             let p = |row: usize| probability[row * n_classes + class].clamp(FLOOR, 1.0 - FLOOR);
@@ -146,6 +151,17 @@ impl Features {
     fn row(&self, row: usize) -> &[f64] {
         &self.values[row * self.width..][..self.width]
     }
+}
+
+/// Whether a column is above each of its quantiles: what a tree's first splits see.
+fn steps(column: &[f64]) -> Vec<Vec<f64>> {
+    let n = column.len();
+    let mut cuts = column.to_vec();
+    cuts.sort_by(f64::total_cmp);
+    let mut cuts: Vec<f64> = (1..N_STEPS).map(|q| cuts[q * n / N_STEPS]).collect();
+    cuts.dedup();
+    let above = |cut: &f64| column.iter().map(|c| f64::from(u8::from(c > cut))).collect::<Vec<_>>();
+    cuts.iter().filter_map(|cut| standardised(above(cut).into_iter(), 1.0)).collect()
 }
 
 /// A column with mean 0 and standard deviation `weight`; none if it is constant.

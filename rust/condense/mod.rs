@@ -4,8 +4,10 @@
 //! pseudo-population exactly. The loop is the same.
 
 pub mod dependence;
+pub mod expected;
 pub mod labels;
 pub mod population;
+pub mod refit;
 pub mod start;
 
 use self::population::Population;
@@ -198,6 +200,38 @@ impl Problem<'_> {
     }
 }
 
+/// A round as the public side knows it: what was proposed, and what was answered.
+#[derive(Debug, Clone)]
+pub struct Heard {
+    /// Plus and minus of every direction.
+    pub candidates: Vec<Candidate>,
+    /// One per direction.
+    pub answers: Vec<f64>,
+    /// L2 norm to which a patient's vector was clipped.
+    pub clip_norm: f64,
+}
+
+/// Rounds that are kept, those numbered `from` and later.
+#[derive(Debug)]
+pub struct Record {
+    /// First round that is kept.
+    pub from: u64,
+    /// The rounds kept so far.
+    pub heard: Vec<Heard>,
+}
+
+impl Record {
+    /// Keeps rounds from number `from` on.
+    pub fn from(from: u64) -> Self {
+        Self { from, heard: Vec::new() }
+    }
+
+    /// Keeps nothing.
+    pub fn nothing() -> Self {
+        Self::from(u64::MAX)
+    }
+}
+
 /// Runs `rounds` rounds; `progress` hears the number done, a public number.
 ///
 /// Returns the root mean square of each round's answers, for the public trace.
@@ -209,20 +243,27 @@ pub fn run(
     search: &mut ZerothOrder,
     respondent: &mut impl Respondent,
     rounds: u64,
+    record: &mut Record,
     cancel: &AtomicBool,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<f64>> {
     let mut trace = Vec::with_capacity(rounds as usize);
     for _ in 0..rounds {
-        let answers = match respondent.recorded(search.clip_norm())? {
-            Some(answers) => answers,
+        let (clip_norm, is_kept) = (search.clip_norm(), search.round() >= record.from);
+        let (answers, candidates) = match respondent.recorded(clip_norm)? {
+            Some(answers) if is_kept => (answers, problem.candidates(search, cancel)?),
+            Some(answers) => (answers, Vec::new()),
             None => {
                 let candidates = problem.candidates(search, cancel)?;
-                respondent.answer(problem, &candidates, search.clip_norm(), cancel)?
+                (respondent.answer(problem, &candidates, clip_norm, cancel)?, candidates)
             }
         };
         search.update(&answers)?;
         trace.push((answers.iter().map(|a| a * a).sum::<f64>() / answers.len() as f64).sqrt());
+        // A round whose answer was lost counts as zero, which is no answer.
+        if is_kept && answers.iter().any(|a| *a != 0.0) {
+            record.heard.push(Heard { candidates, answers, clip_norm });
+        }
         progress(search.round());
     }
     Ok(trace)
@@ -256,7 +297,7 @@ pub fn run_public(
             return Ok((best.1, losses));
         }
         let next = every.clamp(1, rounds - search.round());
-        run(problem, search, &mut population, next, cancel, progress)?;
+        run(problem, search, &mut population, next, &mut Record::nothing(), cancel, progress)?;
     }
 }
 

@@ -52,15 +52,10 @@ impl Population {
         seed: u64,
     ) -> Result<Self> {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
-        let (width, n_latents, n_columns) = (codec.width(), codec.n_latents(), codec.n_columns());
+        let width = codec.width();
         let latents = Dependence::new(codec, marginals, teacher_rows).draw(n_rows, &mut generator);
-        let mut cells = vec![0.0; n_rows * n_columns];
-        let mut x = vec![0.0; n_rows.div_ceil(BLOCK) * BLOCK * width];
-        let rows = latents.chunks_exact(n_latents).zip(cells.chunks_exact_mut(n_columns));
-        for ((s, cell), out) in rows.zip(x.chunks_exact_mut(width)) {
-            codec.decode_row(s, cell);
-            codec.encode_row(cell, out);
-        }
+        let (cells, mut x) = decoded(codec, &latents);
+        x.resize(n_rows.div_ceil(BLOCK) * BLOCK * width, 0.0);
         let rows = x.chunks_exact(width).take(n_rows);
         let outcome = match (&marginals.outcome, teacher, grid) {
             (OutcomeMarginal::Classes { weights }, Predictor::Linear(_) | Predictor::Tree(_), _) => {
@@ -135,6 +130,18 @@ impl Population {
             }
         }
     }
+}
+
+/// Cells and encoded features of rows of latents.
+fn decoded(codec: &Codec, latents: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let n_rows = latents.len() / codec.n_latents();
+    let (mut cells, mut x) = (vec![0.0; n_rows * codec.n_columns()], vec![0.0; n_rows * codec.width()]);
+    let rows = latents.chunks_exact(codec.n_latents()).zip(cells.chunks_exact_mut(codec.n_columns()));
+    for ((s, cell), out) in rows.zip(x.chunks_exact_mut(codec.width())) {
+        codec.decode_row(s, cell);
+        codec.encode_row(cell, out);
+    }
+    (cells, x)
 }
 
 impl Respondent for &Population {

@@ -2,7 +2,7 @@
 
 mod baseline;
 pub mod cox;
-mod linalg;
+pub(crate) mod linalg;
 pub mod logistic;
 mod newton;
 pub mod tree;

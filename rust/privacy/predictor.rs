@@ -4,6 +4,8 @@
 //! learner's code runs on patients' rows: the private half does the scoring itself. (In direct mode a
 //! Python model scores them outside, and hands over loss differences.)
 
+use serde::{Deserialize, Serialize};
+
 /// Cut points of the piecewise-constant baseline hazard: public, ascending, from 0 to the upper
 /// bound of the time column (`n_intervals + 1` numbers, in the time column's unit).
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +30,7 @@ impl TimeGrid {
 }
 
 /// Logistic regression: logit `c` of row `x` is `intercept[c] + coef[c] · x`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Linear {
     /// `n_outputs × n_features`, row-major; one output for two classes, else one per class.
     pub coef: Vec<f64>,
@@ -37,7 +39,7 @@ pub struct Linear {
 }
 
 /// One node of a [`Tree`].
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Node {
     /// Rows with `x[feature] <= threshold` go to `left`, the others to `right`.
     Split {
@@ -55,7 +57,7 @@ pub enum Node {
 }
 
 /// A classification tree; `nodes[0]` is the root.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tree {
     /// Root first; children always after their parent.
     pub nodes: Vec<Node>,
@@ -67,7 +69,7 @@ pub struct Tree {
 
 /// Proportional hazards with a piecewise-constant baseline:
 /// `h(t | x) = exp(log_hazard[b(t)] + coef · x)`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hazard {
     /// One per encoded feature.
     pub coef: Vec<f64>,
@@ -78,7 +80,8 @@ pub struct Hazard {
 }
 
 /// A fitted model of any native learner.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Predictor {
     /// Logistic regression.
     Linear(Linear),

@@ -2,11 +2,12 @@
 
 use super::cohort::Cohort;
 use super::{interruptible, json, lock, matrix, parse, slice2};
-use crate::condense::{self, FixedOutcome, Problem, Weighted, population, start};
+use crate::condense::refit::{Asked, Evidence, refit};
+use crate::condense::{self, FixedOutcome, Problem, Record, Weighted, population, start};
 use crate::error::Error;
-use crate::marginals::Marginals;
 use crate::marginals::codec::Codec;
-use crate::privacy::predictor::TimeGrid;
+use crate::marginals::{Marginals, OutcomeMarginal};
+use crate::privacy::predictor::{Predictor, TimeGrid};
 use crate::schema::Schema;
 use crate::zeroth_order::{ZerothOrder, schedule::Schedule};
 use numpy::{PyArray2, PyReadonlyArray2};
@@ -81,6 +82,30 @@ impl Decoder {
         Problem { codec: &self.codec, grid: self.grid.as_ref(), learners, outcome }
     }
 
+    /// Reads a model, and refuses one that is not of this schema.
+    fn model(&self, text: &str) -> PyResult<Predictor> {
+        let model: Predictor = parse("teacher model", text)?;
+        let n_classes = match &self.marginals.outcome {
+            OutcomeMarginal::Classes { weights } => weights.len(),
+            OutcomeMarginal::Survival { .. } => 0,
+        };
+        let width = self.codec.width();
+        let fits = match (&model, &self.grid) {
+            (Predictor::Linear(linear), None) => {
+                let n_outputs = if n_classes == 2 { 1 } else { n_classes };
+                linear.intercept.len() == n_outputs && linear.coef.len() == n_outputs * width
+            }
+            (Predictor::Hazard(hazard), Some(grid)) => {
+                let n = grid.n_intervals();
+                hazard.coef.len() == width && hazard.log_hazard.len() == n && hazard.cumulative.len() == n
+            }
+            _ => false,
+        };
+        let problem = "it is not of this schema";
+        let fault = || Error::data("teacher model", problem, "take it and the rows from the same release");
+        Ok(if fits { model } else { return Err(fault().into()) })
+    }
+
     fn encoded(&self, py: Python<'_>, canonical: &[f64]) -> PyResult<Py<PyArray2<f64>>> {
         let (width, n_columns) = (self.codec.width(), self.codec.n_columns());
         let mut x = vec![0.0; canonical.len() / n_columns * width];
@@ -120,12 +145,26 @@ impl Decoder {
         Rows { inner: start::uniform(&self.codec, &self.marginals, n_rows, seed) }
     }
 
-    /// A pseudo-population labelled by the learner fitted on the teacher rows.
-    fn population(&self, teacher: &Rows, learner: &str, n_rows: usize, seed: u64) -> PyResult<Population> {
+    /// A pseudo-population labelled by `model`, or by the learner fitted on the teacher rows.
+    #[pyo3(signature = (teacher, learner, n_rows, seed, model=None))]
+    fn population(
+        &self,
+        teacher: &Rows,
+        learner: &str,
+        n_rows: usize,
+        seed: u64,
+        model: Option<&str>,
+    ) -> PyResult<Population> {
         self.check(teacher)?;
-        let learners: Vec<Weighted> = parse("teacher", learner)?;
-        let candidate = self.problem(&learners, &teacher.inner.outcome).fit(&teacher.inner.latents)?;
-        let model = condense::teacher(&candidate)?;
+        let fitted;
+        let model = match model {
+            Some(text) => &self.model(text)?,
+            None => {
+                let learners: Vec<Weighted> = parse("teacher", learner)?;
+                fitted = self.problem(&learners, &teacher.inner.outcome).fit(&teacher.inner.latents)?;
+                condense::teacher(&fitted)?
+            }
+        };
         let grid = self.grid.as_ref();
         let teacher = (&teacher.inner, model);
         let inner = population::Population::draw(&self.codec, &self.marginals, grid, teacher, n_rows, seed)?;
@@ -141,8 +180,9 @@ impl Decoder {
         Ok(Rows { inner: start::labelled(&self.codec, &self.marginals, population, n_rows, sharpness) })
     }
 
-    /// Runs the loop on patients. Returns the rows and the noisy trace.
-    #[pyo3(signature = (cohort, rows, learners, schedule, directions, seed, progress=None))]
+    /// Runs the loop on patients. Returns the rows, the noisy trace, and the model fitted again on the noisy
+    /// answers when `refit_sd` is above 0.
+    #[pyo3(signature = (cohort, rows, learners, schedule, directions, seed, progress=None, refit_sd=0.0))]
     #[allow(clippy::too_many_arguments)]
     fn condense_private(
         &self,
@@ -154,18 +194,28 @@ impl Decoder {
         directions: u64,
         seed: u64,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<(Rows, Vec<f64>)> {
+        refit_sd: f64,
+    ) -> PyResult<(Rows, Vec<f64>, Option<String>)> {
         self.check(rows)?;
         let learners: Vec<Weighted> = parse("learner", learners)?;
         let schedule = parse::<Schedule>("schedule", schedule)?.checked()?;
         let respondent = &mut *lock(&cohort.inner)?;
+        let asked = Asked::new(respondent.plan(), self.marginals.count);
         let problem = self.problem(&learners, &rows.inner.outcome);
         let mut search = ZerothOrder::new(rows.inner.latents.clone(), directions, seed, schedule);
-        let trace = interruptible(py, progress.as_ref(), |cancel, report| {
-            condense::run(&problem, &mut search, respondent, schedule.rounds, cancel, report)
+        let refits = refit_sd > 0.0;
+        let mut record = if refits { Record::from(schedule.rounds / 2) } else { Record::nothing() };
+        let (trace, model) = interruptible(py, progress.as_ref(), |cancel, report| {
+            let rounds = schedule.rounds;
+            let trace =
+                condense::run(&problem, &mut search, respondent, rounds, &mut record, cancel, report)?;
+            let evidence = Evidence { heard: &record.heard, asked, marginals: &self.marginals, seed };
+            let model = refits.then(|| refit(&problem, search.latents(), evidence, refit_sd, cancel));
+            Ok((trace, model.transpose()?))
         })?;
         let outcome = rows.inner.outcome.clone();
-        Ok((Rows { inner: start::Rows { latents: search.latents().to_vec(), outcome } }, trace))
+        let model = model.map(|model| json(&model)).transpose()?;
+        Ok((Rows { inner: start::Rows { latents: search.latents().to_vec(), outcome } }, trace, model))
     }
 
     /// Runs free rounds on a pseudo-population. Returns the best rows and the losses compared.
