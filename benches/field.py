@@ -92,7 +92,7 @@ def run_real(settings: Settings, store: Store, unit: Unit, method: str) -> None:
 def run_zodc(settings: Settings, store: Store, unit: Unit, method: str, epsilon: float) -> None:
     """Rows of the one private run, for each learner and size; or the rows that it starts from."""
     known = methods.made_for(unit.schema.task, unit.seed)
-    names = settings.made_for or ("any",)
+    names = settings.made_for or ("any", methods.WEIGHTED)
     wanted = ("-",) if method == "start" else tuple(name for name in names if name in known)
     base = Job(unit.name, unit.seed, f"{epsilon:g}", method, "-", 0)
     jobs = [replace(base, made_for=name, rows=n_rows) for name in wanted for n_rows in settings.rows]
@@ -174,8 +174,8 @@ def parse() -> argparse.Namespace:
         "--made-for",
         nargs="+",
         default=[],
-        help="learners that zodc's rows are made for: any, tree, forest, xgboost, logistic, cox, "
-        "survival_forest, survival_tree; 'any' unless stated",
+        help="learners that zodc's rows are made for: any, weighted, tree, forest, xgboost, logistic, cox, "
+        "survival_forest, survival_tree; any and weighted unless stated",
     )
     parser.add_argument("--venvs", type=Path, help="folder of the rivals' virtual environments")
     parser.add_argument("--limit", type=float, default=200, help="seconds of one run of a rival")

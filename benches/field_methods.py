@@ -17,11 +17,13 @@ import pandas as pd
 from field_models import Scores, judges, score
 from imblearn.under_sampling import ClusterCentroids
 from sklearn.cluster import KMeans
-from zodc import Condenser, Release, Schema, frames
+from zodc import Condenser, Release, Schema, WeightedRows, frames, weighted_rows
 from zodc._zodc import Decoder
+from zodc.encoded import encode_flagged
 from zodc.evaluate import Rows, encode_rows, release_rows
 from zodc.learners import Tree
 from zodc.tables import columns_of
+from zodc.weighted import WEIGHT
 
 DELTA = 1e-5
 MOST_TRAIN = 10_000
@@ -42,14 +44,18 @@ SITES = {"covid_mexico": "institution", "heart_uci": "site", "covid_proteomics":
 LEAST_OF_CLASS = 20
 
 
+# Rows for any classifier that takes weights.
+WEIGHTED = "weighted"
+
+
 def made_for(task: str, seed: int) -> dict[str, Any]:
-    """Map the name in the results to the `learner` option of zodc."""
+    """Map the name in the results to the `learner` option of zodc; weighted rows have none."""
     teacher = "cox" if task == "survival" else "logistic"
     found: dict[str, Any] = {"any": "any", teacher: teacher}
     models = judges(task, seed)
     if task == "survival":
         return {**{name: models[name] for name in ("survival_forest", "survival_tree")}, **found}
-    found |= {"tree": Tree(max_depth=5, min_samples_leaf=5)}
+    found |= {"tree": Tree(max_depth=5, min_samples_leaf=5), WEIGHTED: None}
     return {**{name: models[name] for name in ("forest", "xgboost")}, **found}
 
 
@@ -230,15 +236,25 @@ def zodc_rows(unit: Unit, run: Private, name: str, n_rows: int) -> tuple[Scores,
     """Scores of rows made from a private run for a learner; all of it is inside the budget."""
     learner = made_for(unit.schema.task, unit.seed)[name]
     with measured() as cost:
-        made = run.release.recondense(learner, n_rows=n_rows, random_state=unit.seed)
+        if name == WEIGHTED:
+            weighted = weighted_rows(run.release, n_rows=n_rows, random_state=unit.seed)
+        else:
+            made = run.release.recondense(learner, n_rows=n_rows, random_state=unit.seed)
     both = Cost(run.cost.seconds + cost[0].seconds, float(np.fmax(run.cost.peak_mb, cost[0].peak_mb)))
-    return score_release(unit, made), both
+    return score_weighted(unit, run, weighted) if name == WEIGHTED else score_release(unit, made), both
 
 
 def start_rows(unit: Unit, run: Private, n_rows: int) -> tuple[Scores, Cost]:
     """Scores of the rows that the private phase starts from: noisy marginals, no rounds."""
     start = run.release.decoder.uniform_rows(n_rows, unit.seed)
     return score_release(unit, replace(run.release, rows=start)), NO_COST
+
+
+def score_weighted(unit: Unit, run: Private, rows: WeightedRows) -> Scores:
+    """Score learners that are trained with weights."""
+    decoder = run.release.decoder
+    train = encode_flagged(rows.frame().drop(columns=WEIGHT), unit.schema, decoder)
+    return score(train, encode_rows(unit.test, unit.schema, decoder), unit.seed, rows.weight)
 
 
 def score_release(unit: Unit, release: Release) -> Scores:

@@ -47,7 +47,7 @@ def judges(task: str, seed: int) -> dict[str, Any]:
     }
 
 
-def score(train: Rows, test: Rows, seed: int) -> Scores:
+def score(train: Rows, test: Rows, seed: int, weight: Floats | None = None) -> Scores:
     """Train each learner on rows, and score its predictions of others.
 
     Parameters
@@ -56,6 +56,8 @@ def score(train: Rows, test: Rows, seed: int) -> Scores:
         Encoded by the same decoder.
     seed : int
         Of forests and trees.
+    weight : ndarray of shape (n_train,), optional
+        Weights of the rows, for classification.
 
     Returns
     -------
@@ -68,7 +70,7 @@ def score(train: Rows, test: Rows, seed: int) -> Scores:
         warnings.simplefilter("ignore")  # fits of a few hundred rows are noted as unsteady
         if test.time is None:
             for name, model in judges("classification", seed).items():
-                p = _probabilities(model, train, test)
+                p = _probabilities(model, train, test, weight)
                 found[name, "auroc"] = float(metrics.auroc(test.codes, p, one)[0])
                 found[name, "auprc"] = float(metrics.auprc(test.codes, p, one)[0])
                 found[name, "brier"] = float(metrics.brier(test.codes, p, one)[0])
@@ -94,14 +96,14 @@ def calibration_slope(codes: Any, p: Floats) -> float:
     return float(fitted.coef_[0, 0])
 
 
-def _probabilities(model: Any, train: Rows, test: Rows) -> Floats:
+def _probabilities(model: Any, train: Rows, test: Rows, weight: Floats | None) -> Floats:
     p = np.zeros((len(test.x), test.n_classes))
     classes = np.unique(train.codes)
     if len(classes) < 2:
         p[:, classes] = 1.0
         return p
     # Arrays, as XGBoost refuses names such as "age<65".
-    fitted = clone(model).fit(train.x.to_numpy(), train.codes)
+    fitted = clone(model).fit(train.x.to_numpy(), train.codes, sample_weight=weight)
     p[:, fitted.classes_] = fitted.predict_proba(test.x.to_numpy())
     return p
 

@@ -44,6 +44,7 @@ MODULES = (
     "report",
     "card",
     "release",
+    "weighted",
     "containers",
     "condenser",
     "verify",

@@ -25,6 +25,7 @@ from zodc.recipe import Recipe
 from zodc.release import Release
 from zodc.schema import Column, Schema
 from zodc.verify import Verification, verify
+from zodc.weighted import WeightedRows, weighted_rows
 
 __all__ = [
     "BudgetError",
@@ -45,9 +46,11 @@ __all__ = [
     "SchemaError",
     "Tree",
     "Verification",
+    "WeightedRows",
     "outlook",
     "read_query",
     "read_table",
     "verify",
+    "weighted_rows",
 ]
 __version__ = version("zodc")

@@ -15,7 +15,7 @@ from zodc.metrics import Bools, Floats
 from zodc.release import Release
 from zodc.schema import Schema
 
-__all__ = ["Codes", "Rows", "encode_rows", "encode_with_cells", "release_rows"]
+__all__ = ["Codes", "Rows", "encode_flagged", "encode_rows", "encode_with_cells", "release_rows"]
 
 Codes = NDArray[np.int64]
 
@@ -112,9 +112,14 @@ def encode_with_cells(frame: Any, schema: Schema, decoder: Decoder) -> tuple[Row
 
 def release_rows(release: Release, decoder: Decoder) -> Rows:
     """Encode the released rows, with cells missing where their flags say so."""
-    frame = release.frame("pandas")
-    for column in release.schema.features:
+    return encode_flagged(release.frame("pandas"), release.schema, decoder)
+
+
+def encode_flagged(frame: pd.DataFrame, schema: Schema, decoder: Decoder) -> Rows:
+    """Encode a table with flags, as releases have it: cells are missing where their flags say so."""
+    for column in schema.features:
         if column.flag_name is not None:
-            frame[column.name] = frame[column.name].mask(frame[column.flag_name] == 1)
+            missing = frame[column.flag_name] == 1
+            frame = frame.assign(**{column.name: frame[column.name].mask(missing)})
             frame = frame.drop(columns=column.flag_name)
-    return encode_rows(frame, release.schema, decoder)
+    return encode_rows(frame, schema, decoder)
