@@ -11,7 +11,10 @@ import pytest
 from cohorts import BUDGET, CLASSES, SURVIVAL, patients, quick, survivors
 from sklearn.linear_model import LogisticRegression
 from zodc import Condenser, Release, Schema
+from zodc.audit_membership import model_losses
+from zodc.containers import patients_table
 from zodc.encoded import encode_rows
+from zodc.frames import encode
 from zodc.schema import Column
 
 
@@ -104,3 +107,25 @@ def test_nearly_without_noise_it_is_the_model_of_all_patients():
     theirs = rows.x.to_numpy() @ wanted.coef_[0]
     assert pd.Series(ours).corr(pd.Series(theirs)) > 0.99
     assert np.polyfit(theirs, ours, 1)[0] == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize(("schema", "frame"), [(CLASSES, patients(300)), (SURVIVAL, survivors(300))])
+def test_the_membership_attack_knows_the_refitted_model(schema, frame):
+    """Its losses are those of a native model with the same numbers, by the arithmetic of the private half."""
+    release = _fit(schema, frame)
+    decoder = release.decoder
+    seen = patients_table(decoder, encode(frame, None, schema), schema)
+    seen = tuple(part[~np.isnan(seen[2]).any(axis=1)] for part in seen)
+    model = json.loads(release.teacher_model)
+    x = decoder.encode_table(*seen[:2])
+    found = model_losses(model, decoder, seen)
+    eta = x @ np.array(model["coef"])
+    if schema is CLASSES:
+        p = 1 / (1 + np.exp(-eta - model["intercept"][0]))
+        wanted = -np.log(np.where(seen[2][:, 1] == 1, p, 1 - p))
+    else:
+        grid, rate = np.array(decoder.time_grid), np.exp(model["log_hazard"])
+        spent = np.clip(seen[2][:, :1] - grid[:-1], 0, np.diff(grid))
+        last = (seen[2][:, :1] > grid[1:-1]).sum(axis=1)
+        wanted = (spent @ rate) * np.exp(eta) - seen[2][:, 1] * (eta + np.log(rate[last]))
+    np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-8)

@@ -1,14 +1,15 @@
 """Black-box audit: who took part, told from a release alone.
 
-The attacker has the whole release (noisy marginals, rows, teacher rows, manifest), reference patients of the
-same kind, and other releases made in the same way whose patients are known (shadows). Scores in the manner of
-DOMIAS (density of the release over that of the reference) are weighed by a model trained on the shadows.
+The attacker has the whole release (noisy marginals, rows, teacher rows, refitted teacher, manifest), reference
+patients of the same kind, and other releases made in the same way whose patients are known (shadows). Scores in
+the manner of DOMIAS (density of the release over that of the reference) are weighed by a model trained on the
+shadows.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
 from sklearn.neighbors import NearestNeighbors
@@ -133,7 +135,8 @@ def traces(release: Release, records: pd.DataFrame, reference: pd.DataFrame) -> 
     ndarray of shape (n_records, n_traces)
         Log density under the marginals over that of the reference: summed over the columns, and the
         least; the least count of a record's bins; nearness to rows over nearness to the reference; the
-        loss under a model of the teacher rows, below that under a model of the reference.
+        loss under a model of the teacher rows, below that under a model of the reference; the same of the
+        teacher fitted again.
     """
     decoder, schema = release.decoder, release.schema
     seen, known = (encode(frame, None, schema) for frame in (records, reference))
@@ -188,9 +191,29 @@ def _model_gain(release: Release, decoder: Decoder, seen: Table, known: Table) -
     if release.schema.task == "classification":
         # Patients have class probabilities; models are fitted on codes.
         outcome = outcome.argmax(axis=1)[:, None].astype(np.float64)
-    teacher = phases.native_losses(decoder, native, decoder.table(release.teacher), seen)
     usual = phases.native_losses(decoder, native, (cells, missing, outcome), seen)
-    return np.nan_to_num(usual - teacher)
+    taught = [phases.native_losses(decoder, native, decoder.table(release.teacher), seen)]
+    if release.teacher_model is not None:
+        taught.append(model_losses(json.loads(release.teacher_model), decoder, seen))
+    return np.nan_to_num(np.column_stack([usual - losses for losses in taught]))
+
+
+def model_losses(model: Mapping[str, Any], decoder: Decoder, seen: Table) -> Floats:
+    """Loss of each record under a refitted teacher, as it stands in a release."""
+    cells, missing, outcome = seen
+    x = decoder.encode_table(cells, missing)
+    if model["kind"] == "linear":
+        intercept = np.asarray(model["intercept"])
+        eta = intercept + x @ np.reshape(model["coef"], (len(intercept), -1)).T
+        eta = np.column_stack([np.zeros(len(x)), eta]) if len(intercept) == 1 else eta
+        return np.asarray(logsumexp(eta, axis=1) - np.sum(outcome * eta, axis=1))
+    edges = np.asarray(decoder.time_grid)
+    time, event = outcome.T
+    place = np.clip(np.searchsorted(edges[1:-1], time, side="left"), 0, len(edges) - 2)
+    level = np.asarray(model["log_hazard"])[place]
+    passed = np.asarray(model["cumulative"])[place] + np.exp(level) * (time - edges[place])
+    eta = x @ np.asarray(model["coef"])
+    return np.asarray(passed * np.exp(eta) - event * (eta + level))
 
 
 def _area(scores: Floats, is_member: Bools) -> float:
