@@ -1,9 +1,9 @@
 """Black-box audit: who took part, told from a release alone.
 
-The attacker has the whole release (noisy marginals, rows, teacher rows, refitted teacher, manifest), reference
-patients of the same kind, and other releases made in the same way whose patients are known (shadows). Scores in
-the manner of DOMIAS (density of the release over that of the reference) are weighed by a model trained on the
-shadows.
+The attacker has the whole release (noisy marginals, rows, teacher rows, refitted teacher, manifest),
+reference patients of the same kind, and other releases made in the same way whose patients are known
+(shadows). Scores in the manner of DOMIAS (density of the release over that of the reference) are weighed by a
+model trained on the shadows.
 """
 
 from __future__ import annotations
