@@ -129,3 +129,16 @@ def test_the_membership_attack_knows_the_refitted_model(schema, frame):
         last = (seen[2][:, :1] > grid[1:-1]).sum(axis=1)
         wanted = (spent @ rate) * np.exp(eta) - seen[2][:, 1] * (eta + np.log(rate[last]))
     np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-8)
+
+
+def test_very_wide_tables_are_not_refitted():
+    columns = [Column(name=f"x{j}", kind="binary") for j in range(1000)]
+    schema = Schema([*columns, Column(name="died", kind="binary", role="target")])
+    assert schema.n_coefficients == 1001
+    assert Condenser(schema, **BUDGET)._settings()[1].refit_sd == 0.0
+    assert Condenser(CLASSES, **BUDGET)._settings()[1].refit_sd > 0.0
+
+
+def test_the_number_of_coefficients_is_that_of_the_model(release):
+    model = json.loads(release.teacher_model)
+    assert release.schema.n_coefficients == len(model["coef"]) + len(model["intercept"])

@@ -19,7 +19,7 @@ from zodc.journal import Run, declare
 from zodc.ledger import Ledger, open_ledger
 from zodc.options import OptionError, count
 from zodc.plan import Plan
-from zodc.recipe import Recipe, default_recipe
+from zodc.recipe import MOST_REFITTED, Recipe, default_recipe
 from zodc.release import Release, today, versions
 from zodc.schema import Schema
 
@@ -284,8 +284,9 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             n_features=len(self.schema.features),
             kind=objective.kind,
         )
-        # The refit takes a row for a patient.
-        if self.mode == "direct" or self.schema.has_repeated_rows:
+        # The refit takes a row for a patient, and its cost grows with the square of the coefficients.
+        too_large = self.schema.n_coefficients > MOST_REFITTED
+        if self.mode == "direct" or self.schema.has_repeated_rows or too_large:
             recipe = replace(recipe, refit_sd=0.0)
         return recipe.but(
             rounds=None if self.rounds is None else count("rounds", self.rounds),

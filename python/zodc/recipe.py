@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-__all__ = ["Anneal", "Kind", "Recipe", "Schedule", "default_recipe"]
+__all__ = ["MOST_REFITTED", "Anneal", "Kind", "Recipe", "Schedule", "default_recipe"]
 
 # Feature columns from which a table counts as wide: a weak ridge then fits the chance effects of a few
 # hundred rows, and the differences between candidates are mostly these.
@@ -18,6 +18,8 @@ WIDE = 50
 Kind = Literal["any", "smooth", "native", "foreign"]
 # Sharpness of the labels by kind; on wide tables twice it, but for smooth learners.
 _SHARPNESS: dict[Kind, float] = {"smooth": 1.0, "any": 3.0, "native": 4.0, "foreign": 4.0}
+# Coefficients up to which the teacher is fitted again.
+MOST_REFITTED = 1000
 # Sharpness at which labels are those of the likeliest rows.
 _HARD = 64.0
 
@@ -77,7 +79,8 @@ class Recipe:
         Inverse strength of the logistic teacher's L2 penalty, above 0.
     refit_sd : float
         Prior standard deviation by which the teacher, fitted again on the noisy answers, may depart from the
-        one fitted on the teacher rows, for a coefficient of a standardised feature; 0 leaves it as it is.
+        one fitted on the teacher rows, for a coefficient of a standardised feature; 0 leaves it as it is, and
+        stands for what cannot be fitted again: direct mode, several rows a patient, a thousand coefficients.
     public : Schedule
         Free rounds that ask the pseudo-population.
     public_directions : int

@@ -5,7 +5,7 @@
 //! through; of survival each pseudo-patient has one outcome, drawn by a first model and weighted for others
 //! by its likelihood ratio.
 
-use super::population::{Population, PseudoOutcome};
+use super::population::{Population, PseudoOutcome, dot};
 use crate::error::{Error, Result};
 use crate::privacy::predictor::{Hazard, Linear, Predictor, TimeGrid};
 use crate::privacy::scoring::BlockOutcome;
@@ -205,8 +205,4 @@ impl Drawn<'_> {
         by_level.iter_mut().for_each(|slope| *slope *= ratio);
         Chances { probability: vec![ratio], by_output: vec![ratio * by_eta], by_level }
     }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

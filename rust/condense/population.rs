@@ -182,7 +182,7 @@ pub fn probabilities(model: &Predictor, x: &[f64], n_classes: usize) -> Vec<f64>
     }
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 

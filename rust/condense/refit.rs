@@ -6,7 +6,7 @@
 //! maximum a posteriori estimate. It uses every answer with its full weight, and a clip does not bias it.
 
 use super::expected::{Chances, Outcomes, vector};
-use super::population::Population;
+use super::population::{Population, dot};
 use super::start::Rows;
 use super::{Heard, Problem, teacher};
 use crate::error::{Error, Result};
@@ -175,7 +175,7 @@ impl Fit<'_> {
         let eta = |x: &[f64]| -> Vec<f64> {
             let output = |o: &[f64]| {
                 let (intercept, coef) = o.split_at(n_intercepts);
-                intercept.iter().sum::<f64>() + coef.iter().zip(x).map(|(c, x)| c * x).sum::<f64>()
+                intercept.iter().sum::<f64>() + dot(coef, x)
             };
             outputs.chunks_exact(n_intercepts + self.width).map(output).collect()
         };
