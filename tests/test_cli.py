@@ -413,6 +413,16 @@ def test_recondense_wants_a_release(here, released):
     check_fault(run("recondense", released, "--learner", "tree", "--out", released), 2, "--overwrite")
     check_fault(run("recondense", released, "--learner", "cox", "--out", "x"), 2, "cox")
     check_fault(run("recondense", released, "--learner", "tree", "--rows", "0", "--out", "x"), 2, "rows")
+
+
+def test_weigh_writes_weighted_rows(here, released):
+    result = run("weigh", released, "--rows", "40", "--out", "rows.csv", "--seed", "1")
+    assert result.exit_code == 0 and "40 weighted rows" in result.stdout
+    table = pd.read_csv("rows.csv")
+    assert len(table) == 40 and table["row_weight"].mean() == pytest.approx(1.0)
+    check_fault(run("weigh", released, "--out", "rows.csv"), 2, "exists")
+    check_fault(run("weigh", released, "--rows", "1", "--out", "x.csv"), 2, "rows")
+    assert not Path("x.csv").exists()
     nothing_written("empty")
 
 

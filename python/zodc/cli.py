@@ -11,7 +11,7 @@ import click
 from zodc.cli_check import audit, evaluate, verify
 from zodc.cli_common import Commands
 from zodc.cli_ledger import ledger
-from zodc.cli_report import card, report
+from zodc.cli_report import card, report, weigh
 from zodc.cli_run import condense, demo, plan, recondense
 from zodc.cli_schema import schema
 from zodc.cli_study import completion, run
@@ -23,6 +23,7 @@ COMMANDS: tuple[click.Command, ...] = (
     plan,
     condense,
     recondense,
+    weigh,
     run,
     evaluate,
     verify,

@@ -1,4 +1,4 @@
-"""Commands that write papers about a release: report, card."""
+"""Commands that write files from a release: report, card, weigh."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import click
 
 from zodc import folder
 from zodc.card import CARD, CROISSANT, croissant, markdown
-from zodc.cli_common import FOLDER, USAGE, Fault
+from zodc.cli_common import FOLDER, USAGE, Fault, seed_option
 from zodc.folder import REPORT
 from zodc.release import Release
 from zodc.report import render
+from zodc.weighted import weighted_rows
 
-__all__ = ["card", "report", "write_page"]
+__all__ = ["card", "report", "weigh", "write_page"]
 
 
 @click.command(short_help="Write the page that the custodian signs.")
@@ -64,3 +65,21 @@ def card(release: Path, license: str | None, creator: str | None, url: str | Non
     for name, text in texts.items():
         folder.put(release / name, text)
         click.echo(str(release / name))
+
+
+@click.command(short_help="Write weighted rows, for any classifier.")
+@click.argument("release", type=FOLDER)
+@click.option("--rows", default=500, show_default=True, help="Rows to write, at most.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="CSV file to write."
+)
+@seed_option
+def weigh(release: Path, rows: int, out: Path, seed: int | None) -> None:
+    """Write rows with weights from RELEASE alone, free of charge.
+
+    Every class of each pseudo-patient has a row; its weight (row_weight) says how likely the class is. Train
+    with the weights: without them the labels say nothing.
+    """
+    found = weighted_rows(Release.load(release), n_rows=rows, random_state=seed)
+    write_page(out, found.frame().to_csv(index=False, lineterminator="\n"))
+    click.echo(f"{out}: {len(found.weight)} weighted rows; train with row_weight as their weights")
