@@ -52,9 +52,7 @@ def signal(schema: Schema, plan: Plan, patients: int) -> float:
     charges = plan.to_dict()["charges"]
     events = [(charge["count"], charge["event"]) for charge in charges]
     squares = sum(n * (e.get("sampling_rate", 1.0) / e["noise_multiplier"]) ** 2 for n, e in events)
-    flags = sum(column.flag_name is not None for column in schema.features)
-    widths = [len(c.categories) if c.kind == "categorical" else 1 for c in schema.features]
-    return patients * math.sqrt(squares / (sum(widths) + flags))
+    return patients * math.sqrt(squares / schema.encoded_width)
 
 
 def outlook(schema: Schema, plan: Plan, patients: int) -> Outlook:

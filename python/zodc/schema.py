@@ -277,14 +277,18 @@ class Schema:
         return self._role("patient_id")
 
     @property
-    def n_coefficients(self) -> int:
-        """Numbers of a linear model of the outcome: for each output an intercept and the encoded features."""
-        width = sum(
+    def encoded_width(self) -> int:
+        """Number of encoded features: one for each category of a categorical column, one for each flag."""
+        return sum(
             (len(column.categories) if column.kind == "categorical" else 1) + (column.flag_name is not None)
             for column in self.features
         )
+
+    @property
+    def n_coefficients(self) -> int:
+        """Numbers of a linear model of the outcome: for each output an intercept and the encoded features."""
         n_classes = 2 if self.target is None else len(self.target.levels)
-        return (width + 1) * (n_classes if n_classes > 2 else 1)
+        return (self.encoded_width + 1) * (n_classes if n_classes > 2 else 1)
 
     @property
     def has_repeated_rows(self) -> bool:
