@@ -205,8 +205,10 @@ fn survival() {
 /// Chances change with the model as their derivatives say; those of classes add up to one.
 #[test]
 fn derivatives_of_chances() {
-    let class = |weights: Vec<f64>| (support::CLASSIFICATION, OutcomeMarginal::Classes { weights });
-    for (text, outcome) in [class(vec![0.5; 2]), class(vec![0.25; 4]), (support::SURVIVAL, times())] {
+    let class = |text, weights: Vec<f64>| (text, OutcomeMarginal::Classes { weights });
+    let two = class(support::CLASSIFICATION, vec![0.5; 2]);
+    let three = class(THREE_CLASSES, vec![0.3, 0.3, 0.4]);
+    for (text, outcome) in [two, three, (support::SURVIVAL, times())] {
         let n_classes = match &outcome {
             OutcomeMarginal::Classes { weights } => weights.len(),
             OutcomeMarginal::Survival { .. } => 0,
