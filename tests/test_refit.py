@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from cohorts import BUDGET, CLASSES, SURVIVAL, patients, quick, survivors
 from sklearn.linear_model import LogisticRegression
-from zodc import Condenser, Release, Schema
+from zodc import Condenser, Release, Schema, condenser
+from zodc._zodc import Decoder
 from zodc.audit_membership import model_losses
 from zodc.containers import patients_table
 from zodc.encoded import encode_rows
@@ -142,3 +143,22 @@ def test_very_wide_tables_are_not_refitted():
 def test_the_number_of_coefficients_is_that_of_the_model(release):
     model = json.loads(release.teacher_model)
     assert release.schema.n_coefficients == len(model["coef"]) + len(model["intercept"])
+
+
+def test_what_is_paid_for_outlives_a_refit_that_is_cut_short(monkeypatch):
+    class Interrupted:
+        def __init__(self, *arguments):
+            self._real = Decoder(*arguments)
+
+        def __getattr__(self, name):
+            return getattr(self._real, name)
+
+        def refit(self, *arguments):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(condenser, "Decoder", Interrupted)
+    run = Condenser(CLASSES, recipe=quick(kind="any"), random_state=1, **BUDGET)
+    with pytest.raises(KeyboardInterrupt):
+        run.fit(patients(100))
+    assert run.release_.teacher_model is None and len(run.release_.rows) == len(run.release_.teacher)
+    assert len(run.release_.recondense("any", n_rows=20).rows) == 20

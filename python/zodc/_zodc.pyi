@@ -16,6 +16,7 @@ _Integers = NDArray[np.int64]
 _Progress = Callable[[int], object] | None
 
 __all__ = [
+    "Answers",
     "BudgetError",
     "Cohort",
     "DataError",
@@ -150,6 +151,10 @@ class Rows:
     def __len__(self) -> int: ...
 
 @final
+class Answers:
+    """Noisy answers of late rounds, with what was proposed and how it was asked."""
+
+@final
 class Population:
     """Pseudo-patients drawn from the noisy marginals and labelled by the teacher."""
 
@@ -182,12 +187,16 @@ class Decoder:
         directions: int,
         seed: int,
         progress: _Progress = None,
-        refit_sd: float = 0.0,
-    ) -> tuple[Rows, list[float], str | None]:
+        keeps: bool = False,
+    ) -> tuple[Rows, list[float], Answers]:
         """Run the loop on patients.
 
-        Return the rows, the size of each noisy answer, and with `refit_sd` the model fitted again on them.
+        Return the rows, the size of each noisy answer, and the answers of the later half of the rounds if it
+        `keeps` them.
         """
+
+    def refit(self, teacher: Rows, learner: str, answers: Answers, prior_sd: float, seed: int) -> str:
+        """Return the model of the teacher's rows, fitted again on the noisy answers, as JSON."""
 
     def condense_public(
         self,

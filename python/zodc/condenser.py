@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from zodc import learners, phases
-from zodc._zodc import Cohort, DataError, Decoder, Rows, SchemaError
+from zodc._zodc import Answers, Cohort, DataError, Decoder, Rows, SchemaError
 from zodc.certify import make_certified_plan
 from zodc.containers import frame_names, like_x, like_y, patients_table, probe_tables
 from zodc.frames import Encoded, encode, is_frame
@@ -331,7 +331,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         is_direct = self.mode == "direct"
         asked = objective if is_direct else learners.teacher(self.schema.task, c=recipe.teacher_c)
         n_asked = n_rows if is_last else recipe.teacher_rows
-        teacher, trace, model = self._private_phase(
+        teacher, trace, answers = self._private_phase(
             decoder, cohort, encoded, asked, recipe, n_asked, seed, progress
         )
         # Paid for: whatever becomes of the free phase, it must not be lost.
@@ -340,7 +340,6 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             plan=plan,
             marginals=marginals,
             teacher=teacher,
-            teacher_model=model,
             rows=teacher,
             learner=asked.describe(),
             private_learner=asked.describe(),
@@ -353,6 +352,9 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             versions=versions(),
             trace=tuple(trace),
         )
+        if answers is not None and recipe.refit_sd > 0.0:
+            model = decoder.refit(teacher, asked.native_json, answers, recipe.refit_sd, seed)
+            self.release_ = replace(self.release_, teacher_model=model)
         if not is_last:
             rows = self.release_.rows_for(objective, recipe, n_rows, seed, self.n_jobs, progress)
             self.release_ = replace(self.release_, rows=rows, learner=objective.describe())
@@ -367,8 +369,8 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         n_rows: int,
         seed: int,
         progress: phases.Progress | None,
-    ) -> tuple[Rows, list[float], str | None]:
-        """Return the teacher's rows, the noisy trace, and the teacher fitted again on the answers."""
+    ) -> tuple[Rows, list[float], Answers | None]:
+        """Return the teacher's rows, the noisy trace, and the late answers of native learners."""
         options: Any = {"n_rows": n_rows, "seed": seed, "progress": progress}
         if asked.is_native:
             return phases.private_native(decoder, cohort, asked.native_json, recipe, **options)

@@ -17,7 +17,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from zodc._zodc import Cohort, Decoder, FittedModels, Population, Rows, Search
+from zodc._zodc import Answers, Cohort, Decoder, FittedModels, Population, Rows, Search
 from zodc.cells import Floats
 from zodc.options import ModelError
 from zodc.recipe import Recipe, Schedule
@@ -146,16 +146,20 @@ def private_native(
     n_rows: int,
     seed: int,
     progress: Progress | None = None,
-) -> tuple[Rows, list[float], str | None]:
-    """Condense native learners on patients.
-
-    Returns the rows, the noisy trace, and the teacher fitted again on all late answers, as JSON.
-    """
+) -> tuple[Rows, list[float], Answers]:
+    """Condense native learners on patients. Returns the rows, the noisy trace, and the late answers."""
     start = decoder.uniform_rows(n_rows, seed)
     schedule = recipe.private
     report = _reporter(progress, "private", schedule.rounds)
     return decoder.condense_private(
-        cohort, start, learners_json, schedule.to_json(), recipe.directions, seed, report, recipe.refit_sd
+        cohort,
+        start,
+        learners_json,
+        schedule.to_json(),
+        recipe.directions,
+        seed,
+        report,
+        keeps=recipe.refit_sd > 0.0,
     )
 
 

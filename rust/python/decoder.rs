@@ -3,7 +3,7 @@
 use super::cohort::Cohort;
 use super::{interruptible, json, lock, matrix, parse, slice2};
 use crate::condense::refit::{Asked, Evidence, refit};
-use crate::condense::{self, FixedOutcome, Problem, Record, Weighted, population, start};
+use crate::condense::{self, FixedOutcome, Heard, Problem, Record, Weighted, population, start};
 use crate::error::Error;
 use crate::marginals::codec::Codec;
 use crate::marginals::{Marginals, OutcomeMarginal};
@@ -53,6 +53,13 @@ impl Rows {
 #[pyclass(frozen, module = "zodc._zodc")]
 pub struct Population {
     inner: population::Population,
+}
+
+/// Noisy answers of late rounds, with what was proposed and how it was asked. Public.
+#[pyclass(frozen, module = "zodc._zodc")]
+pub struct Answers {
+    heard: Vec<Heard>,
+    asked: Asked,
 }
 
 /// Cells, missing flags, and outcome of a table.
@@ -180,9 +187,9 @@ impl Decoder {
         Ok(Rows { inner: start::labelled(&self.codec, &self.marginals, population, n_rows, sharpness) })
     }
 
-    /// Runs the loop on patients. Returns the rows, the noisy trace, and the model fitted again on the noisy
-    /// answers when `refit_sd` is above 0.
-    #[pyo3(signature = (cohort, rows, learners, schedule, directions, seed, progress=None, refit_sd=0.0))]
+    /// Runs the loop on patients. Returns the rows, the noisy trace, and what a refit rests on, if it `keeps`
+    /// the later half of the rounds.
+    #[pyo3(signature = (cohort, rows, learners, schedule, directions, seed, progress=None, keeps=false))]
     #[allow(clippy::too_many_arguments)]
     fn condense_private(
         &self,
@@ -194,8 +201,8 @@ impl Decoder {
         directions: u64,
         seed: u64,
         progress: Option<Py<PyAny>>,
-        refit_sd: f64,
-    ) -> PyResult<(Rows, Vec<f64>, Option<String>)> {
+        keeps: bool,
+    ) -> PyResult<(Rows, Vec<f64>, Answers)> {
         self.check(rows)?;
         let learners: Vec<Weighted> = parse("learner", learners)?;
         let schedule = parse::<Schedule>("schedule", schedule)?.checked()?;
@@ -203,19 +210,35 @@ impl Decoder {
         let asked = Asked::new(respondent.plan(), self.marginals.count);
         let problem = self.problem(&learners, &rows.inner.outcome);
         let mut search = ZerothOrder::new(rows.inner.latents.clone(), directions, seed, schedule);
-        let refits = refit_sd > 0.0;
-        let mut record = if refits { Record::from(schedule.rounds / 2) } else { Record::nothing() };
-        let (trace, model) = interruptible(py, progress.as_ref(), |cancel, report| {
+        let mut record = if keeps { Record::from(schedule.rounds / 2) } else { Record::nothing() };
+        let trace = interruptible(py, progress.as_ref(), |cancel, report| {
             let rounds = schedule.rounds;
-            let trace =
-                condense::run(&problem, &mut search, respondent, rounds, &mut record, cancel, report)?;
-            let evidence = Evidence { heard: &record.heard, asked, marginals: &self.marginals, seed };
-            let model = refits.then(|| refit(&problem, search.latents(), evidence, refit_sd, cancel));
-            Ok((trace, model.transpose()?))
+            condense::run(&problem, &mut search, respondent, rounds, &mut record, cancel, report)
         })?;
         let outcome = rows.inner.outcome.clone();
-        let model = model.map(|model| json(&model)).transpose()?;
-        Ok((Rows { inner: start::Rows { latents: search.latents().to_vec(), outcome } }, trace, model))
+        let rows = Rows { inner: start::Rows { latents: search.latents().to_vec(), outcome } };
+        Ok((rows, trace, Answers { heard: record.heard, asked }))
+    }
+
+    /// The model of the teacher's rows, fitted again on the noisy answers. Returns it as JSON.
+    fn refit(
+        &self,
+        py: Python<'_>,
+        teacher: &Rows,
+        learner: &str,
+        answers: &Answers,
+        prior_sd: f64,
+        seed: u64,
+    ) -> PyResult<String> {
+        self.check(teacher)?;
+        let learners: Vec<Weighted> = parse("teacher", learner)?;
+        let problem = self.problem(&learners, &teacher.inner.outcome);
+        let Answers { heard, asked } = answers;
+        let evidence = Evidence { heard, asked: *asked, marginals: &self.marginals, seed };
+        let model = interruptible(py, None, |cancel, _| {
+            refit(&problem, &teacher.inner.latents, evidence, prior_sd, cancel)
+        })?;
+        json(&model)
     }
 
     /// Runs free rounds on a pseudo-population. Returns the best rows and the losses compared.

@@ -179,7 +179,7 @@ mod _zodc {
     #[pymodule_export]
     use super::cohort::Cohort;
     #[pymodule_export]
-    use super::decoder::{Decoder, Population, Rows};
+    use super::decoder::{Answers, Decoder, Population, Rows};
     #[pymodule_export]
     use super::journal::Journal;
     #[pymodule_export]

@@ -123,7 +123,7 @@ def test_check_22_the_wheel_has_no_way_to_a_sum_without_noise() -> None:
 
     public = {name for name in dir(_zodc) if not name.startswith("__")}
     assert public == {
-        "BudgetError", "Cohort", "DataError", "Decoder", "FittedModels", "Journal", "JournalError",
+        "Answers", "BudgetError", "Cohort", "DataError", "Decoder", "FittedModels", "Journal", "JournalError",
         "Population", "Rows", "SchemaError", "Search", "check_schema", "epsilon", "make_plan",
         "schema_from_toml", "schema_to_toml",
     }  # fmt: skip
