@@ -107,3 +107,10 @@ def test_sharpness_is_a_finite_number_above_zero(release, sharpness):
 def test_the_report_says_that_rows_are_for_any_learner(survival_release, tmp_path):
     survival_release.recondense("any", n_rows=50).save(tmp_path / "release")
     assert "the rows for any learner were made" in (tmp_path / "release" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(("learner", "is_sharp"), [("any", True), ("tree", True), ("logistic", False)])
+def test_the_report_says_whose_probabilities_are_too_sure(release, learner, is_sharp, tmp_path):
+    release.recondense(learner, n_rows=40).save(tmp_path / "release")
+    page = (tmp_path / "release" / "report.html").read_text()
+    assert ("probabilities that are too sure" in page) == is_sharp
