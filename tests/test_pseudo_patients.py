@@ -111,6 +111,6 @@ def test_the_report_says_that_rows_are_for_any_learner(survival_release, tmp_pat
 
 @pytest.mark.parametrize(("learner", "is_sharp"), [("any", True), ("tree", True), ("logistic", False)])
 def test_the_report_says_whose_probabilities_are_too_sure(release, learner, is_sharp, tmp_path):
-    release.recondense(learner, n_rows=40).save(tmp_path / "release")
+    release.recondense(learner, n_rows=40).save(tmp_path / "release", allow_not_private=True)
     page = (tmp_path / "release" / "report.html").read_text()
     assert ("probabilities that are too sure" in page) == is_sharp
