@@ -111,7 +111,10 @@ def _teacher_c_index(release: Drawn, pseudo: Table) -> float | None:
         return _c_index(release, release.teacher, pseudo)
     coef = np.asarray(json.loads(release.teacher_model)["coef"])
     risk = release.decoder.encode_table(pseudo[0], pseudo[1]) @ coef
-    return float(concordance_index(pseudo[2][:, 0], -risk, pseudo[2][:, 1]))
+    try:
+        return float(concordance_index(pseudo[2][:, 0], -risk, pseudo[2][:, 1]))
+    except ZeroDivisionError:  # no event among the pseudo-patients
+        return None
 
 
 def _c_index(release: Drawn, rows: Rows, pseudo: Table) -> float | None:

@@ -149,8 +149,7 @@ class Objective:
         """Whether the rows of the private phase are the release.
 
         Those of a teacher that was fitted again are not, for logistic regression: rows made from it are
-        better.
-        For Cox regression rows drawn from the teacher are no better than its own (docs/experiments.md, 21).
+        better. For Cox regression they are no better (docs/experiments.md, 22).
         """
         if self.kind != "smooth":
             return False

@@ -177,7 +177,7 @@ def default_recipe(
         private = Schedule(rounds=200, radius=narrowing, step=Anneal(0.06, 0.004), clip=Anneal(0.3, 0.15))
     is_smooth = kind == "smooth" and not survival
     public = Schedule(
-        rounds=_public_rounds(kind, survival=survival, n_features=n_features),
+        rounds=_public_rounds(kind, survival=survival, is_wide=is_wide),
         radius=narrowing,
         step=Anneal(0.06 if is_smooth else 0.03, 0.004),
         clip=Anneal(1.0, 1.0),
@@ -199,16 +199,13 @@ def default_recipe(
     return recipe.but(rounds=rounds, directions=directions, marginal_share=marginal_share)
 
 
-def _public_rounds(kind: Kind, *, survival: bool, n_features: int) -> int:
+def _public_rounds(kind: Kind, *, survival: bool, is_wide: bool) -> int:
     """Return the free rounds: they help the learner that is asked, and cost all other classifiers.
 
     On wide tables trees fit what pseudo-patients have and real ones have not.
     """
     if kind == "foreign":
         return 10
-    is_wide = n_features >= WIDE and not survival
-    if kind == "smooth" and is_wide:
-        return 400
     if kind == "smooth":
-        return 100
+        return 400 if is_wide else 100
     return 0 if is_wide or (kind == "any" and not survival) else 100
