@@ -63,6 +63,7 @@ def quick(schema: Schema = CLASSES, *, rounds: int = 6, kind: Kind = "native") -
         public_directions=2,
         teacher_rows=40,
         teacher_c=1.0,
+        draws=2,
         population_rows=200,
         check_every=1,
     )

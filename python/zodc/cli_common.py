@@ -46,6 +46,7 @@ _OPTIONS = {"n_rows": "rows", "n_bootstrap": "bootstrap", "random_state": "seed"
 # What a phase is called on the bar.
 _PHASES = {
     "private": "rounds, private",
+    "draws": "draws, free",
     "public": "rounds, free",
     "demo": "runs",
     "releases": "releases attacked",

@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ModelError", "OptionError", "count", "number", "public_seed"]
+__all__ = ["ModelError", "OptionError", "count", "number", "public_seed", "seed_of_draw"]
+
+# Public seeds are whole numbers below this.
+_SEEDS = 2**63
 
 
 class OptionError(ValueError):
@@ -60,16 +63,22 @@ def public_seed(random_state: Any) -> int:
         When it is neither None, nor a whole number of at least 0, nor a NumPy generator.
     """
     if random_state is None:
-        return secrets.randbits(63)
+        return secrets.randbelow(_SEEDS)
     if isinstance(random_state, Integral):
         seed = int(random_state)
-        if 0 <= seed < 2**63:
+        if 0 <= seed < _SEEDS:
             return seed
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31))
     if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**63))
+        return int(random_state.integers(_SEEDS))
     raise OptionError(
         "The 'random_state' option must be None, a whole number of at least 0, or a NumPy generator. "
         f"Got {type(random_state).__name__} instead."
     )
+
+
+def seed_of_draw(seed: int, number: int) -> int:
+    """Public seed of one of many draws: neighbouring seeds must not share draws."""
+    state = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)
+    return int(state[0]) % _SEEDS

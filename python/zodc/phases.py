@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 
 from zodc._zodc import Answers, Cohort, Decoder, FittedModels, Population, Rows, Search
 from zodc.cells import Floats
-from zodc.options import ModelError
+from zodc.draws import best_draw, misranking, n_draws
+from zodc.options import ModelError, seed_of_draw
 from zodc.recipe import Recipe, Schedule
 from zodc.tables import Table
 
@@ -74,14 +76,15 @@ class Objective(Protocol):
 class _Losses:
     """Losses of rows under candidates, of which pairs make a direction."""
 
-    objective: Objective
+    models: Sequence[tuple[float, Model]]
+    native_json: str
     test: Table = field(repr=False)
     n_jobs: int | None
     frames: list[pd.DataFrame] = field(init=False, repr=False)
     bad_rounds: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self.frames = [model.frame(self.test) for _, model in self.objective.models]
+        self.frames = [model.frame(self.test) for _, model in self.models]
 
     def differences(self, decoder: Decoder, search: Search, directions: int) -> Floats:
         """Loss at `S + μU_k` minus loss at `S − μU_k`: `n_rows × K`.
@@ -112,10 +115,10 @@ class _Losses:
         failed = np.zeros(len(candidates), dtype=np.bool_)
         # A warning must not tell of one patient's row.
         with np.errstate(all="ignore"):
-            native = self.objective.native_json
-            if json.loads(native):
-                total += np.column_stack([native_losses(decoder, native, t, self.test) for t in tables])
-            for (weight, model), frame in zip(self.objective.models, self.frames, strict=True):
+            if json.loads(self.native_json):
+                native = [native_losses(decoder, self.native_json, t, self.test) for t in tables]
+                total += np.column_stack(native)
+            for (weight, model), frame in zip(self.models, self.frames, strict=True):
                 # max_nbytes=None: joblib must not write patients' rows to a temporary file.
                 work = Parallel(n_jobs=self.n_jobs, max_nbytes=None)
                 columns = work(delayed(model.losses)(train, frame, self.test[2]) for train in tables)
@@ -125,6 +128,12 @@ class _Losses:
                     else:
                         total[:, place] += weight * column
         return total, failed
+
+    def mean(self, decoder: Decoder, rows: Rows) -> float:
+        """Mean loss over the pseudo-patients whose loss is known; infinite when a fit failed."""
+        loss, failed = self.mixture(decoder, [rows])
+        is_known = np.isfinite(loss[:, 0])
+        return np.inf if failed[0] or not is_known.any() else float(loss[is_known, 0].mean())
 
 
 def tell(phase: str, done: int, rounds: int) -> None:
@@ -182,7 +191,7 @@ def direct(
     """
     search = Search(decoder.uniform_rows(n_rows, seed), recipe.private.to_json(), recipe.directions, seed)
     report = _reporter(progress, "private", recipe.private.rounds)
-    losses = _Losses(objective, patients, n_jobs)
+    losses = _Losses(objective.models, objective.native_json, patients, n_jobs)
     trace = []
     for _ in range(recipe.private.rounds):
         answer = cohort.recorded_round(search.clip_norm)
@@ -212,15 +221,29 @@ def public(
 
     `draw` makes the population, given its rows and a seed.
     """
-    population = draw(max(recipe.population_rows, n_rows), seed)
-    start = decoder.labelled_rows(population, n_rows, recipe.sharpness)
+    population = draw(recipe.population_rows, seed)
+
+    def drawn(number: int) -> Rows:
+        # Pseudo-patients of their own: those that judge must not have been learned from.
+        own = draw(n_rows, seed_of_draw(seed, number))
+        return decoder.labelled_rows(own, n_rows, recipe.sharpness)
+
+    is_open = not objective.models and not json.loads(objective.native_json)
+    native_json = teacher_json if is_open else objective.native_json
+    losses = _Losses(objective.models, native_json, decoder.population_table(population), n_jobs)
+    judge: Callable[[Rows], float] = partial(losses.mean, decoder)
+    if is_open and decoder.time_grid is None:
+        misranked = misranking(decoder, losses.test)
+        judge = lambda rows: misranked(decoder.table(rows), None)  # noqa: E731
+    draws = n_draws(recipe.draws, n_rows)
+    start = best_draw(drawn, judge, draws, _reporter(progress, "draws", draws))
     schedule = recipe.public
     if objective.models:
-        return _public_models(decoder, population, start, objective, recipe, seed, n_jobs, progress)
+        return _public_models(decoder, losses, start, recipe, seed, progress)
     rows, _ = decoder.condense_public(
         population,
         start,
-        objective.native_json if json.loads(objective.native_json) else teacher_json,
+        native_json,
         schedule.to_json(),
         recipe.public_directions,
         seed,
@@ -231,30 +254,17 @@ def public(
 
 
 def _public_models(
-    decoder: Decoder,
-    population: Population,
-    start: Rows,
-    objective: Objective,
-    recipe: Recipe,
-    seed: int,
-    n_jobs: int | None,
-    progress: Progress | None,
+    decoder: Decoder, losses: _Losses, start: Rows, recipe: Recipe, seed: int, progress: Progress | None
 ) -> Rows:
     schedule: Schedule = recipe.public
-    losses = _Losses(objective, decoder.population_table(population), n_jobs)
     search = Search(start, schedule.to_json(), recipe.public_directions, seed)
     report = _reporter(progress, "public", schedule.rounds)
 
-    def mean_loss(rows: Rows) -> float:
-        loss, failed = losses.mixture(decoder, [rows])
-        is_known = np.isfinite(loss[:, 0])
-        return np.inf if failed[0] or not is_known.any() else float(loss[is_known, 0].mean())
-
-    best, best_loss = start, mean_loss(start)
+    best, best_loss = start, losses.mean(decoder, start)
     for done in range(1, schedule.rounds + 1):
         differences = losses.differences(decoder, search, recipe.public_directions)
         search.update(np.where(np.isfinite(differences), differences, 0.0).mean(axis=0))
-        if done % recipe.check_every == 0 and (loss := mean_loss(search.rows)) < best_loss:
+        if done % recipe.check_every == 0 and (loss := losses.mean(decoder, search.rows)) < best_loss:
             best, best_loss = search.rows, loss
         if report is not None:
             report(done)

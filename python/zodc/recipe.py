@@ -16,8 +16,11 @@ __all__ = ["MOST_REFITTED", "Anneal", "Kind", "Recipe", "Schedule", "default_rec
 WIDE = 50
 # What rows are made for: any learner, smooth native ones, other native ones, or such as need Python.
 Kind = Literal["any", "smooth", "native", "foreign"]
-# Sharpness of the labels by kind; on wide tables twice it, but for smooth learners.
-_SHARPNESS: dict[Kind, float] = {"smooth": 1.0, "any": 3.0, "native": 4.0, "foreign": 4.0}
+# Sharpness of the labels by kind; on wide tables twice it, but 1 for smooth learners.
+_SHARPNESS: dict[Kind, float] = {"smooth": 1.2, "any": 3.0, "native": 4.0, "foreign": 4.0}
+# Draws of rows by kind, of which the best is kept, and what bounds them times the feature columns.
+_DRAWS: dict[Kind, int] = {"smooth": 100, "any": 64, "native": 50, "foreign": 16}
+_MOST_DRAWN = 10_000
 # Coefficients up to which the teacher is fitted again.
 MOST_REFITTED = 1000
 # Sharpness at which labels are those of the likeliest rows.
@@ -81,6 +84,8 @@ class Recipe:
         Prior standard deviation by which the teacher, fitted again on the noisy answers, may depart from the
         one fitted on the teacher rows, for a coefficient of a standardised feature; 0 leaves it as it is, and
         stands for what cannot be fitted again: direct mode, several rows a patient, a thousand coefficients.
+    draws : int
+        Draws of labelled rows that pseudo-patients judge before the free rounds, which start from the best.
     public : Schedule
         Free rounds that ask the pseudo-population.
     public_directions : int
@@ -102,6 +107,7 @@ class Recipe:
     teacher_rows: int
     teacher_c: float
     refit_sd: float
+    draws: int
     public: Schedule
     public_directions: int
     population_rows: int
@@ -118,8 +124,9 @@ class Recipe:
         """Read what `to_dict` wrote."""
         schedules = {name: _schedule(values[name]) for name in ("private", "public")}
         # Releases of 0.1.0's first days have no penalty of the teacher: it was 1; their labels were hard,
-        # and their teachers were not fitted again.
-        return cls(**{"teacher_c": 1.0, "sharpness": _HARD, "refit_sd": 0.0, **values, **schedules})
+        # their teachers were not fitted again, and their rows were the first draw.
+        older = {"teacher_c": 1.0, "sharpness": _HARD, "refit_sd": 0.0, "draws": 1}
+        return cls(**{**older, **values, **schedules})
 
     def but(
         self,
@@ -161,7 +168,7 @@ def default_recipe(
         Feature columns of the schema.
     kind : {"any", "smooth", "native", "foreign"}
         What the rows are for: foreign learners get few free rounds, since each fit takes long; smooth ones
-        get labels as calibrated as the teacher, all others sharper ones, which rank better.
+        get labels nearly as calibrated as the teacher, all others sharper ones, which rank better.
     rounds, directions, marginal_share : optional
         Take the place of the defaults in the private phase.
     """
@@ -189,10 +196,11 @@ def default_recipe(
         teacher_rows=200,
         teacher_c=0.03 if is_wide else 0.2,
         refit_sd=0.1,
+        draws=_draws(kind, survival=survival, n_features=n_features),
         public=public,
         public_directions=4 if kind == "foreign" else 32,
         population_rows=4000,
-        sharpness=_SHARPNESS[kind] * (2.0 if is_wide and kind != "smooth" else 1.0),
+        sharpness=_sharpness(kind, is_wide=is_wide),
         check_every=1 if kind == "foreign" else 50,
         hazard_intervals=10,
     )
@@ -206,6 +214,19 @@ def _public_rounds(kind: Kind, *, survival: bool, is_wide: bool) -> int:
     """
     if kind == "foreign":
         return 10
-    if kind == "smooth":
-        return 400 if is_wide else 100
+    if kind == "smooth" and not survival:
+        return 400 if is_wide else 0
     return 0 if is_wide or (kind == "any" and not survival) else 100
+
+
+def _draws(kind: Kind, *, survival: bool, n_features: int) -> int:
+    """Return the draws to choose from; for survival no choice was better than the first one."""
+    if survival and kind != "foreign":
+        return 1
+    return max(1, min(_DRAWS[kind], _MOST_DRAWN // max(1, n_features)))
+
+
+def _sharpness(kind: Kind, *, is_wide: bool) -> float:
+    if not is_wide:
+        return _SHARPNESS[kind]
+    return 1.0 if kind == "smooth" else 2.0 * _SHARPNESS[kind]

@@ -345,7 +345,7 @@ def _public_settings(schema: Schema, objective: learners.Objective, recipe: Reci
     chosen = recipe or default_recipe(
         survival=schema.task == "survival", n_features=len(schema.features), kind=objective.kind
     )
-    names = ("public", "public_directions", "population_rows", "sharpness", "check_every")
+    names = ("draws", "public", "public_directions", "population_rows", "sharpness", "check_every")
     return {name: getattr(chosen, name) for name in names}
 
 

@@ -15,9 +15,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from zodc.cells import Floats
-from zodc.options import OptionError, count, public_seed
+from zodc.draws import best_draw, misranking, n_draws
+from zodc.options import OptionError, count, public_seed, seed_of_draw
+from zodc.recipe import default_recipe
 from zodc.release import Release
-from zodc.tables import columns_of
+from zodc.tables import Table, columns_of
 
 __all__ = ["WEIGHT", "WeightedRows", "weighted_rows"]
 
@@ -56,6 +58,8 @@ class WeightedRows:
 
 def weighted_rows(release: Release, *, n_rows: int = 500, random_state: Any = None) -> WeightedRows:
     """Draw pseudo-patients from a release, each once with every class, weighted by the teacher.
+
+    Of many draws the one is kept from which trees learn the teacher best.
 
     Parameters
     ----------
@@ -104,15 +108,30 @@ def weighted_rows(release: Release, *, n_rows: int = 500, random_state: Any = No
         raise OptionError(
             f"The 'n_rows' option must be at least {n_classes}, one row for each class. Got {n_rows} instead."
         )
-    population = release.population(n_patients, public_seed(random_state))
-    cells, missing, probability = release.decoder.population_table(population)
-    classes = np.tile(np.arange(float(n_classes)), n_patients)[:, None]
-    table = (np.repeat(cells, n_classes, axis=0), np.repeat(missing, n_classes, axis=0), classes)
+    decoder, seed = release.decoder, public_seed(random_state)
+    recipe = default_recipe(survival=False, n_features=len(schema.features), kind="any")
+    judges = decoder.population_table(release.population(recipe.population_rows, seed))
+    misranked = misranking(decoder, judges)
+
+    def drawn(number: int) -> tuple[Table, Floats]:
+        own = release.population(n_patients, seed_of_draw(seed, number))
+        return _once_with_every_class(decoder.population_table(own))
+
+    table, weight = best_draw(drawn, lambda draw: misranked(*draw), n_draws(recipe.draws, n_rows))
     columns = columns_of(table, schema)
     frame = pd.DataFrame({name: values.tolist() for name, values in columns.items()})
     return WeightedRows(
         X=frame.drop(columns=schema.target.name),
         y=columns[schema.target.name],
-        weight=np.ascontiguousarray(n_classes * probability.ravel()),
+        weight=weight,
         target=schema.target.name,
     )
+
+
+def _once_with_every_class(population: Table) -> tuple[Table, Floats]:
+    """Rows of pseudo-patients, each with every class, and weights that are 1 in the mean."""
+    cells, missing, probability = population
+    n_patients, n_classes = probability.shape
+    classes = np.tile(np.arange(float(n_classes)), n_patients)[:, None]
+    table = (np.repeat(cells, n_classes, axis=0), np.repeat(missing, n_classes, axis=0), classes)
+    return table, np.ascontiguousarray(n_classes * probability.ravel())

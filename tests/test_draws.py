@@ -1,0 +1,160 @@
+"""Which of many draws of rows is kept."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cohorts import BUDGET, CLASSES, SURVIVAL, patients, quick, survivors
+from sklearn.metrics import roc_auc_score
+from sklearn.tree import DecisionTreeClassifier
+from zodc import Condenser, weighted_rows
+from zodc._zodc import Rows
+from zodc.draws import best_draw, misranking, n_draws
+from zodc.options import seed_of_draw
+from zodc.phases import native_losses
+from zodc.recipe import default_recipe
+
+
+@pytest.fixture(scope="module")
+def release():
+    recipe = quick(CLASSES, rounds=60)
+    # Seeded noise: draws of a teacher that knows nothing may all be judged alike.
+    condenser = Condenser._with_test_noise(1, CLASSES, recipe=recipe, random_state=0, **BUDGET)
+    return condenser.fit(patients(2000)).release_
+
+
+def test_the_best_draw_is_kept_and_a_single_one_is_not_judged() -> None:
+    losses, heard = [3.0, 1.0, 2.0, 1.0], []
+    assert best_draw(lambda n: n, lambda n: losses[n], 4, heard.append) == 1
+    assert heard == [2, 3, 4]
+    assert best_draw(lambda n: n, lambda n: pytest.fail("judged"), 1) == 0
+    assert best_draw(lambda n: n, lambda n: np.inf, 3) == 0
+
+
+@pytest.mark.parametrize(
+    ("most", "n_rows", "expected"),
+    [(64, 50, 64 * 10), (64, 500, 64), (64, 2000, 16), (64, 10**6, 1), (0, 500, 1)],
+)
+def test_larger_draws_are_fewer(most: int, n_rows: int, expected: int) -> None:
+    assert n_draws(most, n_rows) == min(max(most, 1), expected)
+
+
+def test_rows_are_judged_by_the_mean_auroc_of_trees_on_other_pseudo_patients(release) -> None:
+    decoder = release.decoder
+    population = decoder.population_table(release.population(400, 5))
+    rows = decoder.labelled_rows(release.population(100, 6), 100, 3.0)
+    cells, missing, outcome = decoder.table(rows)
+    x, other = decoder.encode_table(cells, missing), decoder.encode_table(*population[:2])
+    n_classes = population[2].shape[1]
+    areas = []
+    for depth in (3, 5, 8):
+        tree = DecisionTreeClassifier(max_depth=depth, min_samples_leaf=5, random_state=0)
+        predicted = tree.fit(x, outcome[:, 0]).predict_proba(other)
+        assert predicted.shape[1] == n_classes
+        by_class = [
+            roc_auc_score(
+                np.repeat([1, 0], len(other)),
+                np.tile(predicted[:, c], 2),
+                sample_weight=np.concatenate([population[2][:, c], 1 - population[2][:, c]]),
+            )
+            for c in range(n_classes)
+        ]
+        areas.append(by_class[1] if n_classes == 2 else np.mean(by_class))
+    assert misranking(decoder, population)(decoder.table(rows), None) == pytest.approx(
+        1 - np.mean(areas), abs=1e-12
+    )
+
+
+def test_rows_of_one_class_rank_nobody(release) -> None:
+    decoder = release.decoder
+    rows = decoder.labelled_rows(release.population(50, 6), 50, 3.0)
+    _, _, outcome = decoder.table(rows)
+    same = Rows(rows.latents, rows.outcome.replace("1", "0"))
+    assert len(np.unique(outcome)) > 1 and len(np.unique(decoder.table(same)[2])) == 1
+    judge = misranking(decoder, decoder.population_table(release.population(200, 5)))
+    assert judge(decoder.table(same), None) == pytest.approx(0.5)
+
+
+def test_rows_for_any_learner_are_the_best_draw(release) -> None:
+    recipe = replace(default_recipe(survival=False, n_features=8, kind="any"), draws=6, population_rows=500)
+    made = release.recondense("any", n_rows=120, recipe=recipe, random_state=3)
+    decoder = release.decoder
+    judge = misranking(decoder, decoder.population_table(release.population(500, 3)))
+    draws = [
+        decoder.labelled_rows(release.population(120, seed_of_draw(3, number)), 120, recipe.sharpness)
+        for number in range(6)
+    ]
+    losses = [judge(decoder.table(rows), None) for rows in draws]
+    assert len(set(losses)) > 1
+    best = draws[int(np.argmin(losses))]
+    assert np.array_equal(made.rows.latents, best.latents) and made.rows.outcome == best.outcome
+
+
+def test_rows_for_a_named_learner_start_from_the_draw_it_learns_most_from(release) -> None:
+    recipe = quick(CLASSES, kind="smooth")
+    recipe = replace(recipe, draws=5, public=replace(recipe.public, rounds=0))
+    made = release.recondense("logistic", n_rows=80, recipe=recipe, random_state=3)
+    decoder = release.decoder
+    table = decoder.population_table(release.population(200, 3))
+    learner = '[{"weight": 1.0, "learner": {"kind": "logistic"}}]'
+    draws = [
+        decoder.labelled_rows(release.population(80, seed_of_draw(3, number)), 80, recipe.sharpness)
+        for number in range(5)
+    ]
+    losses = [native_losses(decoder, learner, decoder.table(rows), table).mean() for rows in draws]
+    assert np.array_equal(made.rows.latents, draws[int(np.argmin(losses))].latents)
+
+
+def test_survival_rows_for_any_learner_are_judged_by_cox_regression() -> None:
+    condenser = Condenser._with_test_noise(1, SURVIVAL, recipe=quick(SURVIVAL), random_state=0, **BUDGET)
+    release = condenser.fit(survivors(2000)).release_
+    recipe = quick(SURVIVAL, kind="any")
+    recipe = replace(recipe, draws=4, public=replace(recipe.public, rounds=0))
+    made = release.recondense("any", n_rows=60, recipe=recipe, random_state=3)
+    decoder = release.decoder
+    table = decoder.population_table(release.population(200, 3))
+    learner = '[{"weight": 1.0, "learner": {"kind": "cox"}}]'
+    draws = [
+        decoder.labelled_rows(release.population(60, seed_of_draw(3, n)), 60, recipe.sharpness)
+        for n in range(4)
+    ]
+    losses = [native_losses(decoder, learner, decoder.table(rows), table).mean() for rows in draws]
+    assert len(set(losses)) > 1
+    assert np.array_equal(made.rows.latents, draws[int(np.argmin(losses))].latents)
+
+
+def test_progress_tells_the_draws(release) -> None:
+    heard = []
+    recipe = replace(default_recipe(survival=False, n_features=8, kind="any"), draws=3, population_rows=200)
+    release.recondense(
+        "any", n_rows=40, recipe=recipe, random_state=0, progress=lambda *told: heard.append(told)
+    )
+    assert ("draws", 3, 3) in heard
+
+
+@pytest.mark.parametrize(("n_features", "expected"), [(8, 64), (114, 64), (500, 20), (10_000, 1), (10**6, 1)])
+def test_wide_tables_get_fewer_draws(n_features: int, expected: int) -> None:
+    assert default_recipe(survival=False, n_features=n_features, kind="any").draws == expected
+
+
+def test_survival_rows_are_the_first_draw_but_for_foreign_models() -> None:
+    draws = {
+        kind: default_recipe(survival=True, n_features=8, kind=kind).draws
+        for kind in ("any", "smooth", "foreign")
+    }
+    assert draws["any"] == draws["smooth"] == 1 < draws["foreign"]
+
+
+def test_weighted_rows_are_the_best_draw(release) -> None:
+    made = weighted_rows(release, n_rows=60, random_state=3)
+    decoder = release.decoder
+    recipe = default_recipe(survival=False, n_features=4, kind="any")
+    judge = misranking(decoder, decoder.population_table(release.population(recipe.population_rows, 3)))
+    found = {}
+    for number in range(n_draws(recipe.draws, 60)):
+        cells, missing, chances = decoder.population_table(release.population(30, seed_of_draw(3, number)))
+        classes = np.tile([0.0, 1.0], 30)[:, None]
+        table = (cells.repeat(2, axis=0), missing.repeat(2, axis=0), classes)
+        found[judge(table, 2 * chances.ravel())] = 2 * chances.ravel()
+    assert len(found) > 1
+    assert np.array_equal(made.weight, found[min(found)])
