@@ -219,7 +219,8 @@ def public(
 ) -> Rows:
     """Condense any learners on a pseudo-population that the teacher labels: free, no patient is asked.
 
-    `draw` makes the population, given its rows and a seed.
+    Of `recipe.draws` draws of labelled rows the best is kept; the free rounds start from it. `draw` makes a
+    population, given its rows and a seed.
     """
     population = draw(recipe.population_rows, seed)
 
@@ -231,11 +232,8 @@ def public(
     is_open = not objective.models and not json.loads(objective.native_json)
     native_json = teacher_json if is_open else objective.native_json
     losses = _Losses(objective.models, native_json, decoder.population_table(population), n_jobs)
-    judge: Callable[[Rows], float] = partial(losses.mean, decoder)
-    if is_open and decoder.time_grid is None:
-        misranked = misranking(decoder, losses.test)
-        judge = lambda rows: misranked(decoder.table(rows), None)  # noqa: E731
     draws = n_draws(recipe.draws, n_rows)
+    judge = _judge_of_draws(decoder, losses, is_open=is_open)
     start = best_draw(drawn, judge, draws, _reporter(progress, "draws", draws))
     schedule = recipe.public
     if objective.models:
@@ -251,6 +249,14 @@ def public(
         _reporter(progress, "public", schedule.rounds),
     )
     return rows
+
+
+def _judge_of_draws(decoder: Decoder, losses: _Losses, *, is_open: bool) -> Callable[[Rows], float]:
+    """Classification rows that serve any learner are judged by trees, all others by the mean loss."""
+    if not is_open or decoder.time_grid is not None:
+        return partial(losses.mean, decoder)
+    misranked = misranking(decoder, losses.test)
+    return lambda rows: misranked(decoder.table(rows), None)
 
 
 def _public_models(
