@@ -82,17 +82,25 @@ def misranking(decoder: Decoder, population: Table) -> Callable[[Table, Floats |
         Takes rows whose outcome holds class codes, and their weights or None.
     """
     x, probability = decoder.encode_table(*population[:2]), population[2]
-    n_rows, n_classes = probability.shape
-    codes, chances = np.tile(np.arange(n_classes), n_rows), probability.reshape(1, -1)
 
     def loss(rows: Table, weight: Floats | None) -> float:
         train, labels = decoder.encode_table(*rows[:2]), rows[2][:, 0].astype(np.int64)
-        areas = []
-        for depth in _DEPTHS:
-            tree = DecisionTreeClassifier(max_depth=depth, min_samples_leaf=_LEAST_IN_LEAF, random_state=0)
-            predicted: Floats = np.zeros_like(probability)
-            predicted[:, np.unique(labels)] = tree.fit(train, labels, weight).predict_proba(x)
-            areas.append(metrics.auroc(codes, predicted.repeat(n_classes, axis=0), chances)[0])
+        trees = [
+            DecisionTreeClassifier(max_depth=depth, min_samples_leaf=_LEAST_IN_LEAF, random_state=0)
+            for depth in _DEPTHS
+        ]
+        areas = [_auroc(tree.fit(train, labels, weight), x, probability) for tree in trees]
         return 1.0 - float(np.mean(areas))
 
     return loss
+
+
+def _auroc(tree: DecisionTreeClassifier, x: Floats, probability: Floats) -> float:
+    """AUROC of a tree among rows with class probabilities; rows of one leaf are counted together."""
+    n_classes = probability.shape[1]
+    leaves, first, leaf = np.unique(tree.apply(x), return_index=True, return_inverse=True)
+    chances: Floats = np.column_stack([np.bincount(leaf, weights=p) for p in probability.T])
+    predicted: Floats = np.zeros_like(chances)
+    predicted[:, tree.classes_] = tree.predict_proba(x[first])
+    codes = np.tile(np.arange(n_classes), len(leaves))
+    return float(metrics.auroc(codes, predicted.repeat(n_classes, axis=0), chances.reshape(1, -1))[0])
