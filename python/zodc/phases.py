@@ -39,7 +39,8 @@ __all__ = [
 # Rounds in a row in which most fits fail, after which a run is given up.
 _PATIENCE = 5
 
-Progress = Callable[[str, int, int], None]  # phase, rounds done, rounds in all: public numbers
+# Phase ("private", "draws" or "public"), rounds or draws done, and in all: public numbers.
+Progress = Callable[[str, int, int], None]
 
 
 class Model(Protocol):
@@ -137,9 +138,10 @@ class _Losses:
 
 
 def tell(phase: str, done: int, rounds: int) -> None:
-    """Tell the rounds done on standard error."""
+    """Tell the rounds or draws done on standard error."""
     end = "\n" if done == rounds else ""
-    print(f"\r{phase} round {done} of {rounds}", end=end, file=sys.stderr, flush=True)
+    what = "draw" if phase == "draws" else f"{phase} round"
+    print(f"\r{what} {done} of {rounds}", end=end, file=sys.stderr, flush=True)
 
 
 def _reporter(progress: Progress | None, phase: str, rounds: int) -> Callable[[int], object] | None:
