@@ -128,7 +128,7 @@ class Evaluation:
 def default_models(task: str, random_state: int | None = None) -> dict[str, Any]:
     """Return the models that a release is judged by: tree, forest, logistic; or Cox."""
     if task == "survival":
-        return {"cox": CoxPHFitter(penalizer=0.03)}
+        return {"cox": CoxPHFitter(penalizer=0.1)}
     return {
         "tree": DecisionTreeClassifier(max_depth=4, min_samples_leaf=5, random_state=random_state),
         "forest": RandomForestClassifier(min_samples_leaf=2, random_state=random_state),

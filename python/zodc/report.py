@@ -128,7 +128,7 @@ def usage(release: Drawn) -> str:
         "import pandas as pd; from lifelines import CoxPHFitter\n"
         'rows = pd.read_csv("condensed.csv"); '
         f"x = pd.get_dummies(rows.drop(columns={event!r}), drop_first=True, dtype=float)\n"
-        f"model = CoxPHFitter(penalizer=0.03).fit(x.assign(seen={seen}), {time!r}, 'seen')"
+        f"model = CoxPHFitter(penalizer=0.1).fit(x.assign(seen={seen}), {time!r}, 'seen')"
     )
 
 
