@@ -81,7 +81,7 @@ def native_run(
     decoder = _zodc.Decoder(text, cohort.marginals(), 10)
     start = decoder.uniform_rows(n_rows, 1)
     began = time.perf_counter()
-    rows, _ = decoder.condense_private(cohort, start, learners(*kinds), schedule(rounds), directions, 1)
+    rows, _, _ = decoder.condense_private(cohort, start, learners(*kinds), schedule(rounds), directions, 1)
     return time.perf_counter() - began, decoder, rows
 
 
