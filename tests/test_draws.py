@@ -23,6 +23,24 @@ def release():
     return condenser.fit(patients(2000)).release_
 
 
+def _draws(release, recipe, n_rows, seed):
+    """Rows of each draw that `recondense` with this seed chooses from."""
+    draw = release.decoder.labelled_rows
+    seeds = (seed_of_draw(seed, number) for number in range(recipe.draws))
+    return [draw(release.population(n_rows, own), n_rows, recipe.sharpness) for own in seeds]
+
+
+def _best_by_own_loss(release, recipe, n_rows, seed, kind):
+    """Draw that a native learner learns most from."""
+    decoder = release.decoder
+    table = decoder.population_table(release.population(recipe.population_rows, seed))
+    learner = f'[{{"weight": 1.0, "learner": {{"kind": "{kind}"}}}}]'
+    draws = _draws(release, recipe, n_rows, seed)
+    losses = [native_losses(decoder, learner, decoder.table(rows), table).mean() for rows in draws]
+    assert len(set(losses)) > 1
+    return draws[int(np.argmin(losses))]
+
+
 def test_the_best_draw_is_kept_and_a_single_one_is_not_judged() -> None:
     losses, heard = [3.0, 1.0, 2.0, 1.0], []
     assert best_draw(lambda n: n, lambda n: losses[n], 4, heard.append) == 1
@@ -33,10 +51,10 @@ def test_the_best_draw_is_kept_and_a_single_one_is_not_judged() -> None:
 
 @pytest.mark.parametrize(
     ("most", "n_rows", "expected"),
-    [(64, 50, 64 * 10), (64, 500, 64), (64, 2000, 16), (64, 10**6, 1), (0, 500, 1)],
+    [(64, 50, 64), (64, 500, 64), (64, 2000, 16), (64, 10**6, 1), (0, 500, 1)],
 )
 def test_larger_draws_are_fewer(most: int, n_rows: int, expected: int) -> None:
-    assert n_draws(most, n_rows) == min(max(most, 1), expected)
+    assert n_draws(most, n_rows) == expected
 
 
 def test_rows_are_judged_by_the_mean_auroc_of_trees_on_other_pseudo_patients(release) -> None:
@@ -80,10 +98,7 @@ def test_rows_for_any_learner_are_the_best_draw(release) -> None:
     made = release.recondense("any", n_rows=120, recipe=recipe, random_state=3)
     decoder = release.decoder
     judge = misranking(decoder, decoder.population_table(release.population(500, 3)))
-    draws = [
-        decoder.labelled_rows(release.population(120, seed_of_draw(3, number)), 120, recipe.sharpness)
-        for number in range(6)
-    ]
+    draws = _draws(release, recipe, 120, 3)
     losses = [judge(decoder.table(rows), None) for rows in draws]
     assert len(set(losses)) > 1
     best = draws[int(np.argmin(losses))]
@@ -94,15 +109,8 @@ def test_rows_for_a_named_learner_start_from_the_draw_it_learns_most_from(releas
     recipe = quick(CLASSES, kind="smooth")
     recipe = replace(recipe, draws=5, public=replace(recipe.public, rounds=0))
     made = release.recondense("logistic", n_rows=80, recipe=recipe, random_state=3)
-    decoder = release.decoder
-    table = decoder.population_table(release.population(200, 3))
-    learner = '[{"weight": 1.0, "learner": {"kind": "logistic"}}]'
-    draws = [
-        decoder.labelled_rows(release.population(80, seed_of_draw(3, number)), 80, recipe.sharpness)
-        for number in range(5)
-    ]
-    losses = [native_losses(decoder, learner, decoder.table(rows), table).mean() for rows in draws]
-    assert np.array_equal(made.rows.latents, draws[int(np.argmin(losses))].latents)
+    best = _best_by_own_loss(release, recipe, 80, 3, "logistic")
+    assert np.array_equal(made.rows.latents, best.latents)
 
 
 def test_survival_rows_for_any_learner_are_judged_by_cox_regression() -> None:
@@ -111,16 +119,8 @@ def test_survival_rows_for_any_learner_are_judged_by_cox_regression() -> None:
     recipe = quick(SURVIVAL, kind="any")
     recipe = replace(recipe, draws=4, public=replace(recipe.public, rounds=0))
     made = release.recondense("any", n_rows=60, recipe=recipe, random_state=3)
-    decoder = release.decoder
-    table = decoder.population_table(release.population(200, 3))
-    learner = '[{"weight": 1.0, "learner": {"kind": "cox"}}]'
-    draws = [
-        decoder.labelled_rows(release.population(60, seed_of_draw(3, n)), 60, recipe.sharpness)
-        for n in range(4)
-    ]
-    losses = [native_losses(decoder, learner, decoder.table(rows), table).mean() for rows in draws]
-    assert len(set(losses)) > 1
-    assert np.array_equal(made.rows.latents, draws[int(np.argmin(losses))].latents)
+    best = _best_by_own_loss(release, recipe, 60, 3, "cox")
+    assert np.array_equal(made.rows.latents, best.latents)
 
 
 def test_progress_tells_the_draws(release) -> None:
