@@ -57,30 +57,38 @@ def test_larger_draws_are_fewer(most: int, n_rows: int, expected: int) -> None:
     assert n_draws(most, n_rows) == expected
 
 
-def test_rows_are_judged_by_the_mean_auroc_of_trees_on_other_pseudo_patients(release) -> None:
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_rows_are_judged_by_the_mean_auroc_of_a_tree_cut_at_three_depths(release, is_weighted) -> None:
     decoder = release.decoder
     population = decoder.population_table(release.population(400, 5))
-    rows = decoder.labelled_rows(release.population(100, 6), 100, 3.0)
+    rows = decoder.labelled_rows(release.population(400, 6), 400, 3.0)
     cells, missing, outcome = decoder.table(rows)
     x, other = decoder.encode_table(cells, missing), decoder.encode_table(*population[:2])
+    weight = np.random.default_rng(0).random(400) if is_weighted else np.ones(400)
+    tree = DecisionTreeClassifier(max_depth=8, min_samples_leaf=5, random_state=0)
+    tree.fit(x, outcome[:, 0], weight)
     n_classes = population[2].shape[1]
+    assert len(tree.classes_) == n_classes and tree.get_depth() > 5
+    # Nodes that a row passes on its way down, those of the others and of itself being compared.
+    path, own = tree.decision_path(other).toarray(), tree.decision_path(x).toarray()
     areas = []
     for depth in (3, 5, 8):
-        tree = DecisionTreeClassifier(max_depth=depth, min_samples_leaf=5, random_state=0)
-        predicted = tree.fit(x, outcome[:, 0]).predict_proba(other)
-        assert predicted.shape[1] == n_classes
+        level = path.cumsum(axis=1) * path
+        node = np.where((level > 0) & (level <= depth + 1), level, 0).argmax(axis=1)
+        inside = own[:, node].T * weight
+        predicted = np.column_stack([inside @ (outcome[:, 0] == c) for c in range(n_classes)])
+        predicted /= predicted.sum(axis=1, keepdims=True)
         by_class = [
             roc_auc_score(
                 np.repeat([1, 0], len(other)),
-                np.tile(predicted[:, c], 2),
+                np.tile(predicted[:, c].round(12), 2),
                 sample_weight=np.concatenate([population[2][:, c], 1 - population[2][:, c]]),
             )
             for c in range(n_classes)
         ]
         areas.append(by_class[1] if n_classes == 2 else np.mean(by_class))
-    assert misranking(decoder, population)(decoder.table(rows), None) == pytest.approx(
-        1 - np.mean(areas), abs=1e-12
-    )
+    loss = misranking(decoder, population)(decoder.table(rows), weight if is_weighted else None)
+    assert loss == pytest.approx(1 - np.mean(areas), abs=1e-12)
 
 
 def test_rows_of_one_class_rank_nobody(release) -> None:
@@ -111,6 +119,25 @@ def test_rows_for_a_named_learner_start_from_the_draw_it_learns_most_from(releas
     made = release.recondense("logistic", n_rows=80, recipe=recipe, random_state=3)
     best = _best_by_own_loss(release, recipe, 80, 3, "logistic")
     assert np.array_equal(made.rows.latents, best.latents)
+
+
+def test_a_draw_whose_fit_overflows_is_not_kept(release, monkeypatch) -> None:
+    recipe = quick(CLASSES, kind="smooth")
+    recipe = replace(recipe, draws=3, public=replace(recipe.public, rounds=0))
+    kept = release.recondense("logistic", n_rows=80, recipe=recipe, random_state=3).rows
+    rows = [draw.latents.tolist() for draw in _draws(release, recipe, 80, 3)]
+    lost, asked = rows.index(kept.latents.tolist()), []
+
+    def losses(*arguments):
+        asked.append(len(asked))
+        if asked[-1] == lost:
+            raise RuntimeError("the logistic regression overflowed")
+        return native_losses(*arguments)
+
+    monkeypatch.setattr("zodc.phases.native_losses", losses)
+    other = release.recondense("logistic", n_rows=80, recipe=recipe, random_state=3).rows
+    assert len(asked) == 3
+    assert rows.index(other.latents.tolist()) != lost
 
 
 def test_survival_rows_for_any_learner_are_judged_by_cox_regression() -> None:

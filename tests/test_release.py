@@ -70,7 +70,7 @@ def test_the_manifest_says_what_was_done_and_what_is_not_covered(saved: Path) ->
     assert manifest["dp_accounting"]["pld_epsilon"] <= 1.0 + 1e-6
     assert any("schema" in line for line in manifest["not_covered"])
     assert set(manifest["sha256"]) == FILES - {"manifest.json"}
-    assert {"zodc", "python", "numpy"} <= set(manifest["versions"])
+    assert {"zodc", "python", "numpy", "scikit-learn"} <= set(manifest["versions"])
     assert manifest["lattice"]["round"]["noise_scale"] > 0 and manifest["private"] is True
     assert manifest["learner"][0]["kind"] == "tree" and manifest["rows"] == 30
 

@@ -132,7 +132,10 @@ class _Losses:
 
     def mean(self, decoder: Decoder, rows: Rows) -> float:
         """Mean loss over the pseudo-patients whose loss is known; infinite when a fit failed."""
-        loss, failed = self.mixture(decoder, [rows])
+        try:
+            loss, failed = self.mixture(decoder, [rows])
+        except RuntimeError:  # a native fit that overflowed: other draws may do
+            return np.inf
         is_known = np.isfinite(loss[:, 0])
         return np.inf if failed[0] or not is_known.any() else float(loss[is_known, 0].mean())
 

@@ -362,8 +362,9 @@ def today() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions that a release records."""
-    return {"zodc": version("zodc"), "python": platform.python_version(), "numpy": np.__version__}
+    """Versions that a release records: scikit-learn's, for its trees choose among draws of rows."""
+    packages = {name: version(name) for name in ("zodc", "numpy", "scikit-learn")}
+    return {"python": platform.python_version(), **packages}
 
 
 def _rows_to_dict(rows: Rows) -> dict[str, Any]:

@@ -18,6 +18,8 @@ const N_BINS: usize = 10;
 const N_STEPS: usize = 8;
 /// Steps of iterative proportional fitting that bring the mean probabilities to the quotas.
 const FITTINGS: usize = 200;
+/// Terms of a sum that are added side by side.
+const LANES: usize = 8;
 /// Probabilities are kept this far from 0 and 1.
 const FLOOR: f64 = 1e-9;
 
@@ -114,7 +116,7 @@ fn diffused(probability: &[f64], order: &[usize], quota: &[usize]) -> Vec<u32> {
     codes
 }
 
-/// What the labels' sums are compared over, `n_rows × width`.
+/// What the labels' sums are compared over, `n_rows × width`; columns of zeros fill the last lanes.
 struct Features {
     values: Vec<f64>,
     width: usize,
@@ -140,7 +142,7 @@ impl Features {
             }
             columns.extend(standardised(odds.into_iter(), ODDS_WEIGHT));
         }
-        let width = columns.len();
+        let width = columns.len().next_multiple_of(LANES);
         let mut values = vec![0.0; n_rows * width];
         for (j, column) in columns.iter().enumerate() {
             values.iter_mut().skip(j).step_by(width).zip(column).for_each(|(v, c)| *v = *c);
@@ -194,8 +196,15 @@ impl Residual {
             return 0.0;
         }
         let (own, other) = (&self.0[codes[i] as usize], &self.0[codes[j] as usize]);
-        let pairs = features.row(i).iter().zip(features.row(j)).zip(own.iter().zip(other));
-        pairs.map(|((a, b), (own, other))| 2.0 * (b - a) * (own - other + (b - a))).sum()
+        let (a, b) = (features.row(i).chunks_exact(LANES), features.row(j).chunks_exact(LANES));
+        let mut sums = [0.0; LANES];
+        for ((a, b), (own, other)) in a.zip(b).zip(own.chunks_exact(LANES).zip(other.chunks_exact(LANES))) {
+            for lane in 0..LANES {
+                let step = b[lane] - a[lane];
+                sums[lane] += step * (own[lane] - other[lane] + step);
+            }
+        }
+        2.0 * sums.iter().sum::<f64>()
     }
 
     fn exchange(&mut self, features: &Features, (i, j): (usize, usize), codes: &[u32]) {
