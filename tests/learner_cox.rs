@@ -4,6 +4,8 @@ use _zodc::learner::cox::CoxOptions;
 use _zodc::learner::{Design, Labels, Learner, Scratch};
 use _zodc::privacy::predictor::{Hazard, Predictor, TimeGrid};
 use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 mod reference;
 
@@ -132,6 +134,38 @@ proptest! {
             prop_assert!((model.cumulative[b] - cumulative).abs() < 1e-9 * (1.0 + cumulative));
             cumulative += model.log_hazard[b].exp() * (cohort.grid.edges[b + 1] - cohort.grid.edges[b]);
         }
+    }
+
+    #[test]
+    fn a_base_from_far_away_costs_time_and_nothing_else(
+        seed in any::<u64>(),
+        n_rows in 20_usize..60,
+        penalizer in prop::sample::select(vec![1e-6, 1e-4, 1e-2]),
+    ) {
+        // The base separates events from survivors, so that its Hessian is nearly the ridge alone: on other rows
+        // the first step leads to where every risk underflows.
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
+        let mut x = || (0..n_rows * 2).map(|_| generator.random::<f64>() * 4.0 - 2.0).collect::<Vec<_>>();
+        let (near, far) = (x(), x());
+        let event: Vec<bool> = (0..n_rows).map(|row| row % 3 == 0).collect();
+        let order = |x: &[f64], sign: f64| (0..n_rows).map(|row| 3.0 + sign * x[2 * row]).collect();
+        let cohort = |x: Vec<f64>, time: Vec<f64>| {
+            Cohort { x, n_features: 2, time, event: event.clone(), grid: grid(5.0, 4) }
+        };
+        let base_time = order(&near, -1.0);
+        let other_time = order(&far, 1.0);
+        let (near, far) = (cohort(near, base_time), cohort(far, other_time));
+        let (learner, mut scratch) = (learner(penalizer), Scratch::default());
+        let base = learner.base(&near.design(), None, &mut scratch).expect("fits");
+        let quick = learner.fit_near(&far.design(), &base, &mut scratch);
+        let Ok(Predictor::Hazard(quick)) = quick else { panic!("{quick:?}") };
+        assert_finite(&quick);
+        let cold = fit(&learner, &far, None);
+        let value = |coef: &[f64]| objective(&far, coef, penalizer);
+        assert_finite(&cold);
+        // With less of a ridge both stop far out, where the likelihood is flat.
+        let close = (value(&quick.coef) - value(&cold.coef)).abs() < 1e-3 * (1.0 + value(&cold.coef));
+        prop_assert!(close || penalizer < 1e-5);
     }
 
     #[test]

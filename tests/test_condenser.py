@@ -398,12 +398,14 @@ def test_losses_that_overflow_warn_of_nobody() -> None:
     assert np.isnan(found[0, 0]) and np.isinf(found[1, 0]) and not found[:, 1].any()
 
 
-def test_smooth_learners_are_released_from_the_private_phase() -> None:
-    release = _condenser(SURVIVAL).fit(survivors(60)).release_
+@pytest.mark.parametrize(("schema", "cohort"), [(CLASSES, patients), (SURVIVAL, survivors)])
+def test_smooth_learners_are_released_from_a_private_phase_without_refit(schema, cohort) -> None:
+    not_refitted = replace(quick(schema), refit_sd=0.0)
+    release = _condenser(schema, recipe=not_refitted).fit(cohort(60)).release_
     np.testing.assert_array_equal(release.rows.latents, release.teacher.latents)
-    not_refitted = replace(quick(), refit_sd=0.0)
-    release = _condenser(recipe=not_refitted).fit(patients(60)).release_
-    np.testing.assert_array_equal(release.rows.latents, release.teacher.latents)
+
+
+def test_other_learners_get_rows_of_their_own() -> None:
     release = _condenser(learner="tree").fit(patients(60)).release_
     assert (len(release.teacher), len(release.rows)) == (40, 30)
 

@@ -81,7 +81,7 @@ def test_names_lists_and_weights() -> None:
 @pytest.mark.parametrize(
     ("objective", "served"),
     [
-        (teacher("survival", c=1.0), (True, True)),
+        (teacher("survival", c=1.0), (True, False)),
         (teacher("classification", c=1.0), (True, False)),
         (resolve("tree", CLASSES), (False, False)),
     ],

@@ -4,8 +4,10 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from cohorts import BUDGET, CLASSES, SURVIVAL, patients, quick, survivors
+from lifelines import CoxPHFitter
 from scipy.stats import ks_2samp
 from sklearn.linear_model import LogisticRegression
 from zodc import Condenser, learners
@@ -82,9 +84,46 @@ def test_rows_for_any_learner_get_no_free_rounds(release):
     assert default_recipe(survival=False, n_features=8, kind="any").public.rounds == 0
 
 
-def test_any_learner_of_survival_is_served_by_rounds_of_the_teacher(survival_release):
-    anew = survival_release.recondense("any", n_rows=80, random_state=1)
-    assert anew.recipe.public.rounds > 0 and len(anew.rows) == 80
+def test_every_stratum_of_a_marginal_has_its_row(release):
+    n_rows = 250
+    latents = release.decoder.labelled_rows(release.population(n_rows, 4), n_rows, 1.0).latents
+    strata = np.sort(np.floor(latents * n_rows), axis=0)
+    assert np.array_equal(strata, np.tile(np.arange(n_rows)[:, None], latents.shape[1]))
+
+
+def test_a_few_survival_rows_have_events_and_none(survival_release):
+    decoder = survival_release.decoder
+    drawn, kept = [], []
+    for seed in range(30):
+        population = survival_release.population(4, seed)
+        drawn.append(decoder.population_table(population)[2][:, 1].sum())
+        kept.append(decoder.table(decoder.labelled_rows(population, 4, 1.0))[2][:, 1].sum())
+    assert set(drawn) != {2.0} and set(kept) == {2.0}
+
+
+@pytest.mark.parametrize("kind", ["any", "smooth"])
+def test_survival_rows_need_no_free_rounds(kind):
+    assert default_recipe(survival=True, n_features=8, kind=kind).public.rounds == 0
+
+
+@pytest.mark.parametrize("learner", ["any", "cox"])
+def test_cox_regression_finds_in_the_rows_what_the_teacher_knows(learner):
+    recipe = replace(
+        quick(SURVIVAL, rounds=60, kind="smooth"),
+        public=default_recipe(survival=True, n_features=3, kind="smooth").public,
+    )
+    condenser = Condenser._with_test_noise(
+        1, SURVIVAL, learner=learner, recipe=recipe, n_rows=400, random_state=0, **BUDGET
+    )
+    release = condenser.fit(survivors(2000)).release_
+    cells, missing, outcome = release.decoder.table(release.rows)
+    x = pd.DataFrame(release.decoder.encode_table(cells, missing))
+    varied = x.columns[x.nunique() > 1]
+    table = x[varied].assign(time=outcome[:, 0], event=outcome[:, 1])
+    found = CoxPHFitter(penalizer=0.03).fit(table, "time", "event").params_.to_numpy()
+    known = np.array(json.loads(release.teacher_model)["coef"])[varied]
+    assert np.linalg.norm(known) > 0.3
+    assert np.linalg.norm(found - known) < 0.05 * np.linalg.norm(known)
 
 
 def test_direct_mode_needs_a_learner():

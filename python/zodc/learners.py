@@ -148,12 +148,9 @@ class Objective:
     def is_served_by_teacher(self, *, refitted: bool) -> bool:
         """Whether the rows of the private phase are the release.
 
-        Those of a teacher that was fitted again are not, for logistic regression: rows made from it are
-        better. For Cox regression they are no better (docs/experiments.md, 22).
+        Those of a teacher that was fitted again are not: rows made from it are better.
         """
-        if self.kind != "smooth":
-            return False
-        return not refitted or all(isinstance(part, Cox) for _, part in self.parts)
+        return self.kind == "smooth" and not refitted
 
     def describe(self) -> list[dict[str, Any]]:
         """Plain description for the manifest."""

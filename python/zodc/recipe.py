@@ -19,8 +19,8 @@ Kind = Literal["any", "smooth", "native", "foreign"]
 # Sharpness of the labels by kind; on wide tables twice it, but 1 for smooth learners.
 _SHARPNESS: dict[Kind, float] = {"smooth": 1.2, "any": 3.0, "native": 4.0, "foreign": 4.0}
 # Draws of rows by kind, of which the best is kept, and what bounds them times the feature columns.
-_DRAWS: dict[Kind, int] = {"smooth": 100, "any": 64, "native": 50, "foreign": 16}
-_MOST_DRAWN = 10_000
+_DRAWS: dict[Kind, int] = {"smooth": 100, "any": 256, "native": 50, "foreign": 16}
+_MOST_DRAWN = 7_500
 # Coefficients up to which the teacher is fitted again.
 MOST_REFITTED = 1000
 # Sharpness at which labels are those of the likeliest rows.
@@ -210,13 +210,16 @@ def default_recipe(
 def _public_rounds(kind: Kind, *, survival: bool, is_wide: bool) -> int:
     """Return the free rounds: they help the learner that is asked, and cost all other classifiers.
 
-    On wide tables trees fit what pseudo-patients have and real ones have not.
+    On wide tables trees fit what pseudo-patients have and real ones have not. Balanced survival outcomes say
+    all that the teacher knows.
     """
     if kind == "foreign":
         return 10
-    if kind == "smooth" and not survival:
+    if survival or kind == "any":
+        return 0
+    if kind == "smooth":
         return 400 if is_wide else 0
-    return 0 if is_wide or (kind == "any" and not survival) else 100
+    return 0 if is_wide else 100
 
 
 def _draws(kind: Kind, *, survival: bool, n_features: int) -> int:

@@ -78,7 +78,22 @@ impl Dependence {
                 0.5 * libm::erfc(-(mean + sd * z) * FRAC_1_SQRT_2)
             }));
         }
+        stratify(&mut latents, n_latents, generator);
         latents
+    }
+}
+
+/// Moves each latent into its own stratum, the order of the rows kept (Stein 1987, Technometrics 29:143): the
+/// rows then have the noisy marginals, rare levels in their due number, and not what chance makes of them.
+fn stratify(latents: &mut [f64], n_latents: usize, generator: &mut impl Rng) {
+    let n_rows = latents.len() / n_latents.max(1);
+    let mut order: Vec<usize> = (0..n_rows).collect();
+    for latent in 0..n_latents {
+        let at = |row: usize| row * n_latents + latent;
+        order.sort_by(|&a, &b| latents[at(a)].total_cmp(&latents[at(b)]));
+        for (stratum, &row) in order.iter().enumerate() {
+            latents[at(row)] = (stratum as f64 + generator.random::<f64>()) / n_rows as f64;
+        }
     }
 }
 

@@ -6,6 +6,8 @@
 //! logistic model fitted on them solves nearly the same score equations as one fitted on the probabilities,
 //! and a tree finds nearly the same first splits.
 
+use super::sums::{Features, LANES, columns_of, standardised, steps};
+
 /// Partners that a row is compared with, on each side of it in the order of the probabilities.
 const WINDOW: usize = 128;
 /// Passes over all rows, at most; three to five are usual.
@@ -14,12 +16,8 @@ const PASSES: usize = 12;
 const ODDS_WEIGHT: f64 = 3.0;
 const BIN_WEIGHT: f64 = 2.0;
 const N_BINS: usize = 10;
-/// Quantiles of each feature that cut it into steps.
-const N_STEPS: usize = 8;
 /// Steps of iterative proportional fitting that bring the mean probabilities to the quotas.
 const FITTINGS: usize = 200;
-/// Terms of a sum that are added side by side.
-const LANES: usize = 8;
 /// Probabilities are kept this far from 0 and 1.
 const FLOOR: f64 = 1e-9;
 
@@ -34,7 +32,7 @@ pub fn balanced(x: &[f64], probability: &[f64], quota: &[usize], sharpness: f64)
     let sharp = sharpened(probability, quota, sharpness);
     let order = by_likelihood(&sharp, n_classes);
     let mut codes = diffused(&sharp, &order, quota);
-    let features = Features::new(x, probability, n_rows, n_classes);
+    let features = features_of(x, probability, n_rows, n_classes);
     let mut residual = Residual::new(&features, &sharp, &codes, n_classes);
     for _ in 0..PASSES {
         let mut is_changed = false;
@@ -116,63 +114,25 @@ fn diffused(probability: &[f64], order: &[usize], quota: &[usize]) -> Vec<u32> {
     codes
 }
 
-/// What the labels' sums are compared over, `n_rows × width`; columns of zeros fill the last lanes.
-struct Features {
-    values: Vec<f64>,
-    width: usize,
-}
-
-impl Features {
-    fn new(x: &[f64], probability: &[f64], n_rows: usize, n_classes: usize) -> Self {
-        let mut columns: Vec<Vec<f64>> = Vec::new();
-        let n_encoded = x.len() / n_rows;
-        for j in 0..n_encoded {
-            let column: Vec<f64> = x.iter().skip(j).step_by(n_encoded).copied().collect();
-            columns.extend(steps(&column));
-            columns.extend(standardised(column.into_iter(), 1.0));
-        }
-        for class in 1..n_classes {
-            let p = |row: usize| probability[row * n_classes + class].clamp(FLOOR, 1.0 - FLOOR);
-            let odds: Vec<f64> = (0..n_rows).map(|row| (p(row) / (1.0 - p(row))).ln()).collect();
-            let mut sorted = odds.clone();
-            sorted.sort_by(f64::total_cmp);
-            for bin in 1..N_BINS {
-                let cut = sorted[bin * n_rows / N_BINS];
-                columns.push(odds.iter().map(|o| if *o > cut { BIN_WEIGHT } else { 0.0 }).collect());
-            }
-            columns.extend(standardised(odds.into_iter(), ODDS_WEIGHT));
-        }
-        let width = columns.len().next_multiple_of(LANES);
-        let mut values = vec![0.0; n_rows * width];
-        for (j, column) in columns.iter().enumerate() {
-            values.iter_mut().skip(j).step_by(width).zip(column).for_each(|(v, c)| *v = *c);
-        }
-        Self { values, width }
+/// What the labels' sums are compared over.
+fn features_of(x: &[f64], probability: &[f64], n_rows: usize, n_classes: usize) -> Features {
+    let mut columns: Vec<Vec<f64>> = Vec::new();
+    for column in columns_of(x, n_rows) {
+        columns.extend(steps(&column));
+        columns.extend(standardised(&column, 1.0));
     }
-
-    fn row(&self, row: usize) -> &[f64] {
-        &self.values[row * self.width..][..self.width]
+    for class in 1..n_classes {
+        let p = |row: usize| probability[row * n_classes + class].clamp(FLOOR, 1.0 - FLOOR);
+        let odds: Vec<f64> = (0..n_rows).map(|row| (p(row) / (1.0 - p(row))).ln()).collect();
+        let mut sorted = odds.clone();
+        sorted.sort_by(f64::total_cmp);
+        for bin in 1..N_BINS {
+            let cut = sorted[bin * n_rows / N_BINS];
+            columns.push(odds.iter().map(|o| if *o > cut { BIN_WEIGHT } else { 0.0 }).collect());
+        }
+        columns.extend(standardised(&odds, ODDS_WEIGHT));
     }
-}
-
-/// Whether a column is above each of its quantiles: what a tree's first splits see.
-fn steps(column: &[f64]) -> Vec<Vec<f64>> {
-    let n = column.len();
-    let mut cuts = column.to_vec();
-    cuts.sort_by(f64::total_cmp);
-    let mut cuts: Vec<f64> = (1..N_STEPS).map(|q| cuts[q * n / N_STEPS]).collect();
-    cuts.dedup();
-    let above = |cut: &f64| column.iter().map(|c| f64::from(u8::from(c > cut))).collect::<Vec<_>>();
-    cuts.iter().filter_map(|cut| standardised(above(cut).into_iter(), 1.0)).collect()
-}
-
-/// A column with mean 0 and standard deviation `weight`; none if it is constant.
-fn standardised(column: impl Iterator<Item = f64>, weight: f64) -> Option<Vec<f64>> {
-    let column: Vec<f64> = column.collect();
-    let n = column.len() as f64;
-    let mean = column.iter().sum::<f64>() / n;
-    let sd = (column.iter().map(|c| (c - mean).powi(2)).sum::<f64>() / n).sqrt();
-    (sd > 1e-9).then(|| column.iter().map(|c| weight * (c - mean) / sd).collect())
+    Features::new(&columns, n_rows)
 }
 
 /// `Σ_rows (label − probability) · features`, one vector per class.
@@ -180,7 +140,7 @@ struct Residual(Vec<Vec<f64>>);
 
 impl Residual {
     fn new(features: &Features, probability: &[f64], codes: &[u32], n_classes: usize) -> Self {
-        let mut sums = vec![vec![0.0; features.width]; n_classes];
+        let mut sums = vec![vec![0.0; features.width()]; n_classes];
         for (row, &code) in codes.iter().enumerate() {
             for (class, sum) in sums.iter_mut().enumerate() {
                 let short = f64::from(code as usize == class) - probability[row * n_classes + class];

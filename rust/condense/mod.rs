@@ -9,6 +9,8 @@ pub mod labels;
 pub mod population;
 pub mod refit;
 pub mod start;
+mod sums;
+pub mod times;
 
 use self::population::Population;
 use crate::error::{Error, Result};
@@ -129,9 +131,12 @@ impl Problem<'_> {
     /// # Errors
     /// [`Error::Fit`] when a learner refuses the rows.
     pub fn fit(&self, latents: &[f64]) -> Result<Candidate> {
-        let weights = self.learners.iter().map(|w| w.weight);
-        let base = self.base(latents)?;
-        Ok(weights.zip(base.iter().map(|b| b.predictor().clone())).collect())
+        Ok(self.weighted(&self.base(latents)?))
+    }
+
+    /// The mixture of fitted models.
+    fn weighted(&self, base: &[Base]) -> Candidate {
+        self.learners.iter().map(|w| w.weight).zip(base.iter().map(|b| b.predictor().clone())).collect()
     }
 
     /// The fits at the unperturbed rows, from which those of the candidates start.
@@ -185,9 +190,15 @@ impl Problem<'_> {
                     return Err(Error::Interrupted);
                 }
                 search.pair(direction, &mut workspace.latents, minus);
-                let plus = self.fit_near(workspace, &base)?;
+                let plus = self.fit_near(workspace, &base);
                 std::mem::swap(&mut workspace.latents, minus);
-                Ok([plus, self.fit_near(workspace, &base)?])
+                match (plus, self.fit_near(workspace, &base)) {
+                    // A direction whose rows cannot be fitted says nothing; a paid round must not end for it.
+                    (Err(Error::Fit { .. }), _) | (_, Err(Error::Fit { .. })) => {
+                        Ok([self.weighted(&base), self.weighted(&base)])
+                    }
+                    (plus, minus) => Ok([plus?, minus?]),
+                }
             })
             .collect();
         Ok(pairs?.into_iter().flatten().collect())

@@ -3,7 +3,7 @@
 
 use super::dependence::Dependence;
 use super::start::Rows;
-use super::{Problem, Respondent};
+use super::{Problem, Respondent, times};
 use crate::error::{Error, Result};
 use crate::marginals::codec::Codec;
 use crate::marginals::{Marginals, OutcomeMarginal};
@@ -32,6 +32,8 @@ pub struct Population {
     pub cells: Vec<f64>,
     /// One outcome per row.
     pub outcome: PseudoOutcome,
+    /// Coefficients of the hazard that survival outcomes were drawn from; else empty.
+    pub coef: Vec<f64>,
     /// `n_blocks × BLOCK × width`, zero-padded.
     x: Vec<f64>,
     n_rows: usize,
@@ -66,12 +68,17 @@ impl Population {
             (OutcomeMarginal::Survival { .. }, Predictor::Hazard(hazard), Some(grid)) => {
                 let censoring = Censoring::new(&marginals.outcome);
                 let draw = |row: &[f64]| draw_time(hazard, grid, &censoring, row, &mut generator);
-                let (time, event) = rows.map(draw).unzip();
-                PseudoOutcome::Survival(time, event)
+                let (mut time, mut event): (Vec<f64>, Vec<bool>) = rows.map(draw).unzip();
+                times::balanced(&x[..n_rows * width], &hazard.coef, 0.0, &mut time, &mut event);
+                PseudoOutcome::Survival(time, event.into_iter().map(f64::from).collect())
             }
             _ => return Err(Error::Fit { reason: "the teacher is not of the schema's task" }),
         };
-        Ok(Self { latents, cells, outcome, x, n_rows })
+        let coef = match teacher {
+            Predictor::Hazard(hazard) => hazard.coef.clone(),
+            _ => Vec::new(),
+        };
+        Ok(Self { latents, cells, outcome, coef, x, n_rows })
     }
 
     /// Number of pseudo-patients.
@@ -218,20 +225,20 @@ impl Censoring {
     }
 }
 
-/// Observed time and event (0 or 1) of one pseudo-patient.
+/// Observed time of one pseudo-patient, and whether it is of an event.
 fn draw_time(
     hazard: &Hazard,
     grid: &TimeGrid,
     censoring: &Censoring,
     x: &[f64],
     generator: &mut impl Rng,
-) -> (f64, f64) {
+) -> (f64, bool) {
     let eta = dot(&hazard.coef, x).clamp(-30.0, 30.0);
     let exponential = -(1.0 - generator.random::<f64>()).ln();
     let event_time = inverse_cumulative(hazard, grid, exponential / eta.exp());
     let censoring_time = censoring.draw(generator);
     let floor = 1e-6 * grid.edges[grid.edges.len() - 1];
-    if event_time <= censoring_time { (event_time.max(floor), 1.0) } else { (censoring_time.max(floor), 0.0) }
+    (event_time.min(censoring_time).max(floor), event_time <= censoring_time)
 }
 
 /// Time at which the baseline cumulative hazard reaches `target`; infinite beyond the grid.

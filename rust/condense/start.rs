@@ -1,8 +1,8 @@
 //! Where the synthetic rows start.
 
 use super::FixedOutcome;
-use super::labels;
 use super::population::{Population, PseudoOutcome};
+use super::{labels, times};
 use crate::marginals::codec::Codec;
 use crate::marginals::{Marginals, OutcomeMarginal};
 use rand::seq::SliceRandom;
@@ -11,6 +11,10 @@ use rand_chacha::ChaCha8Rng;
 
 /// Fewest rows of a class, or events: a learner must see each of them.
 const FEWEST: usize = 2;
+
+/// Ridge of the Cox regression that finds the teacher's coefficients in labelled rows: between none, with which
+/// it finds them a little larger, and the 0.1 that suits real rows, with which it finds them a little smaller.
+const PENALIZER: f64 = 0.03;
 
 /// Synthetic rows: latents and the outcome that stays fixed.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,8 +86,9 @@ fn stratified(n_latents: usize, groups: &[u32], generator: &mut ChaCha8Rng) -> V
     latents
 }
 
-/// Rows of the pseudo-population with balanced labels at the noisy prevalence: the start of the public
-/// phase. Uses the first `n_rows` pseudo-patients; `sharpness` is that of [`labels::balanced`].
+/// Rows of the pseudo-population with balanced labels at the noisy prevalence, or balanced times and events:
+/// the start of the public phase. Uses the first `n_rows` pseudo-patients; `sharpness` is that of
+/// [`labels::balanced`].
 pub fn labelled(
     codec: &Codec,
     marginals: &Marginals,
@@ -101,9 +106,12 @@ pub fn labelled(
             FixedOutcome::Classes { codes, n_classes: *n_classes }
         }
         (PseudoOutcome::Survival(time, event), _) => {
-            let event: Vec<bool> = event[..n_rows].iter().map(|&e| e == 1.0).collect();
-            for (row, s) in latents.chunks_exact_mut(codec.n_latents()).enumerate() {
-                if let (Some(last), Some(u)) = (s.last_mut(), codec.encode_time(time[row], event[row])) {
+            let x = population.encoded(n_rows, codec.width());
+            let (mut time, mut event) = decodable(codec, &time[..n_rows], &event[..n_rows]);
+            see_both(&time, &mut event);
+            times::balanced(x, &population.coef, PENALIZER, &mut time, &mut event);
+            for ((row, &event), &time) in latents.chunks_exact_mut(codec.n_latents()).zip(&event).zip(&time) {
+                if let (Some(last), Some(u)) = (row.last_mut(), codec.encode_time(time, event)) {
                     *last = u;
                 }
             }
@@ -114,4 +122,29 @@ pub fn labelled(
         }
     };
     Rows { latents, outcome }
+}
+
+/// Times as rows can hold them: each the nearest that its latent decodes to; and their events.
+fn decodable(codec: &Codec, time: &[f64], event: &[f64]) -> (Vec<f64>, Vec<bool>) {
+    let mut row = vec![0.5; codec.n_latents()];
+    let mut nearest = |(&time, &event): (&f64, &f64)| {
+        let event = event == 1.0;
+        if let (Some(last), Some(u)) = (row.last_mut(), codec.encode_time(time, event)) {
+            *last = u;
+        }
+        (codec.decode_time(&row, event).unwrap_or(time), event)
+    };
+    time.iter().zip(event).map(&mut nearest).unzip()
+}
+
+/// Sees to it that some rows have an event and some have none: of the others those with the longest times change.
+fn see_both(time: &[f64], event: &mut [bool]) {
+    let mut longest: Vec<usize> = (0..time.len()).collect();
+    longest.sort_by(|&a, &b| time[b].total_cmp(&time[a]));
+    for wanted in [true, false] {
+        let found = event.iter().filter(|&&e| e == wanted).count();
+        let missing = FEWEST.min(time.len() / 2).saturating_sub(found);
+        let others: Vec<usize> = longest.iter().copied().filter(|&row| event[row] != wanted).collect();
+        others.into_iter().take(missing).for_each(|row| event[row] = wanted);
+    }
 }

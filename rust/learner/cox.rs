@@ -37,6 +37,9 @@ impl Default for CoxOptions {
 /// Least penalizer: collinear columns and monotone likelihoods stay finite; too small to see otherwise.
 const LEAST_PENALIZER: f64 = 1e-10;
 
+/// Least sum of risks, of which the largest is 1: below it, its inverse squared would overflow.
+const LEAST_AT_RISK: f64 = 1e-140;
+
 /// A column whose standard deviation is below this fraction of its size is constant.
 const CONSTANT: f64 = 1e-9;
 
@@ -234,7 +237,7 @@ impl Partial<'_> {
                 risk[tied.clone()].iter().zip(&event[tied]).map(|(risk, event)| risk * event).sum();
             for k in 0..group.n_events {
                 let part = k as f64 / group.n_events as f64;
-                let left = at_risk - part * dying;
+                let left = (at_risk - part * dying).max(LEAST_AT_RISK);
                 value += left.ln();
                 share.push(part);
                 inverse.push(1.0 / left);

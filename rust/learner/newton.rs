@@ -185,7 +185,8 @@ fn search(objective: &mut impl Objective, buffers: &mut Buffers, value: f64) -> 
         buffers.trial.copy_from_slice(&buffers.point);
         add_scaled(&mut buffers.trial, -fraction, &buffers.step);
         let reached = objective.evaluate(&buffers.trial, &mut buffers.trial_gradient);
-        if reached <= value - ARMIJO * fraction * slope + ROUNDING * value.abs() {
+        // Too long a step may reach minus infinity: where every risk underflows, so does what is at risk.
+        if reached.is_finite() && reached <= value - ARMIJO * fraction * slope + ROUNDING * value.abs() {
             return (fraction, reached);
         }
         fraction *= 0.5;
