@@ -152,9 +152,8 @@ proptest! {
         let cohort = |x: Vec<f64>, time: Vec<f64>| {
             Cohort { x, n_features: 2, time, event: event.clone(), grid: grid(5.0, 4) }
         };
-        let base_time = order(&near, -1.0);
-        let other_time = order(&far, 1.0);
-        let (near, far) = (cohort(near, base_time), cohort(far, other_time));
+        let (near_time, far_time) = (order(&near, -1.0), order(&far, 1.0));
+        let (near, far) = (cohort(near, near_time), cohort(far, far_time));
         let (learner, mut scratch) = (learner(penalizer), Scratch::default());
         let base = learner.base(&near.design(), None, &mut scratch).expect("fits");
         let quick = learner.fit_near(&far.design(), &base, &mut scratch);

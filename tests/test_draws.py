@@ -69,7 +69,7 @@ def test_rows_are_judged_by_the_mean_auroc_of_a_tree_cut_at_three_depths(release
     tree.fit(x, outcome[:, 0], weight)
     n_classes = population[2].shape[1]
     assert len(tree.classes_) == n_classes and tree.get_depth() > 5
-    # Nodes that a row passes on its way down, those of the others and of itself being compared.
+    # The nodes that each row passes on its way down: of pseudo-patients, and of the rows trained on.
     path, own = tree.decision_path(other).toarray(), tree.decision_path(x).toarray()
     areas = []
     for depth in (3, 5, 8):

@@ -362,7 +362,7 @@ def today() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions that a release records: scikit-learn's, for its trees choose among draws of rows."""
+    """Versions that a release records; a tree of scikit-learn chooses among draws of rows."""
     packages = {name: version(name) for name in ("zodc", "numpy", "scikit-learn")}
     return {"python": platform.python_version(), **packages}
 

@@ -54,15 +54,16 @@ pub(super) fn steps(column: &[f64]) -> Vec<Vec<f64>> {
 
 /// A column with mean 0 and standard deviation `weight`; none if it is constant.
 pub(super) fn standardised(column: &[f64], weight: f64) -> Option<Vec<f64>> {
-    let n = column.len() as f64;
-    let mean = column.iter().sum::<f64>() / n;
-    let sd = standard_deviation(column);
+    let (mean, sd) = (mean(column), standard_deviation(column));
     (sd > CONSTANT).then(|| column.iter().map(|c| weight * (c - mean) / sd).collect())
 }
 
 /// Root mean square distance from the mean.
 pub(super) fn standard_deviation(column: &[f64]) -> f64 {
-    let n = column.len() as f64;
-    let mean = column.iter().sum::<f64>() / n;
-    (column.iter().map(|c| (c - mean).powi(2)).sum::<f64>() / n).sqrt()
+    let mean = mean(column);
+    (column.iter().map(|c| (c - mean).powi(2)).sum::<f64>() / column.len() as f64).sqrt()
+}
+
+fn mean(column: &[f64]) -> f64 {
+    column.iter().sum::<f64>() / column.len() as f64
 }
