@@ -9,6 +9,7 @@ Ratios come from one process on one machine. Run:
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import resource
 import subprocess
@@ -191,27 +192,41 @@ def growth() -> None:
 
 
 def peak_megabytes() -> float:
-    """Peak resident memory of this process."""
+    """Peak resident memory of this process; `ru_maxrss` would begin with that of the one that started it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1e3
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
-def whole_run(folder: Path, name: str) -> None:
-    """Print seconds and peak memory of one run; meant for a process of its own."""
+def whole_run(folder: Path, name: str, mode: Any) -> None:
+    """Print seconds and peak memory of one `Condenser.fit`; meant for a process of its own."""
     import datasets
     from zodc.frames import encode
 
     cohort = datasets.load(folder, name)
     train, _ = datasets.split(cohort, 0)
-    encoded = encode(train, None, cohort.schema)
-    data = (encoded.cells, encoded.outcome, encoded.event)
-    kinds, n_rows, rounds, goal = (
-        (("cox",), 100, 400, 3) if name == "flchain" else (("tree", "logistic"), 200, 600, 60)
+    learner, n_rows, rounds, goal = (
+        ("cox", 100, 400, 3) if name == "flchain" else ({"tree": 1.0, "logistic": 1.0}, 200, 600, 60)
     )
-    before = peak_megabytes()
-    seconds, decoder, _ = native_run(data, cohort.schema, kinds, n_rows=n_rows, rounds=rounds)
-    megabytes = 8e-6 * len(encoded.cells) * decoder.encode(encoded.cells[:1]).shape[1]
+    condenser = Condenser(
+        cohort.schema,
+        learner=learner,
+        epsilon=1.0,
+        delta=DELTA,
+        n_rows=n_rows,
+        mode=mode,
+        rounds=rounds,
+        directions=DIRECTIONS,
+    )
+    before, began = peak_megabytes(), time.perf_counter()
+    condenser.fit(train)
+    seconds = time.perf_counter() - began
+    encoded = encode(train, None, cohort.schema)
+    megabytes = 8e-6 * len(encoded.cells) * condenser.release_.decoder.encode(encoded.cells[:1]).shape[1]
     print(
-        f"  {name}, {' + '.join(kinds)}, {n_rows} rows, T={rounds}, K={DIRECTIONS}: {seconds:.1f} s "
+        f"  {name}, {learner}, {n_rows} rows, T={rounds}, K={DIRECTIONS}, mode {mode}: {seconds:.1f} s "
         f"(goal {goal} s); peak memory {peak_megabytes():.0f} MB, of which the run "
         f"{peak_megabytes() - before:.0f} MB (goal 2 × {megabytes:.1f} + 100 MB)"
     )
@@ -220,18 +235,19 @@ def whole_run(folder: Path, name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of cohorts")
-    parser.add_argument("--whole-run", help=argparse.SUPPRESS)
+    parser.add_argument("--whole-run", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     if args.whole_run:
-        whole_run(args.data, args.whole_run)
+        name, mode = args.whole_run
+        whole_run(args.data, name, mode)
         return
     rounds_against_python()
     growth()
     if args.data:
-        print("\nWhole runs:", flush=True)
-        for name in ("flchain", "physionet2012_icu"):
-            command = [sys.executable, __file__, "--data", str(args.data), "--whole-run", name]
+        print("\nWhole runs, marginals and free phases included:", flush=True)
+        for name, mode in itertools.product(("flchain", "physionet2012_icu"), ("two_phase", "direct")):
+            command = [sys.executable, __file__, "--data", str(args.data), "--whole-run", name, mode]
             subprocess.run(command, check=True)
 
 

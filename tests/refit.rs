@@ -202,7 +202,7 @@ fn three_classes() {
 
 #[test]
 fn survival() {
-    finds_the_truth(support::SURVIVAL, times(), r#"{"kind": "cox"}"#, 4096);
+    finds_the_truth(support::SURVIVAL, times(), r#"{"kind": "cox"}"#, 2048);
 }
 
 /// Chances change with the model as their derivatives say; those of classes add up to one.

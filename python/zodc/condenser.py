@@ -355,6 +355,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         if answers is not None and recipe.refit_sd > 0.0:
             model = decoder.refit(teacher, asked.native_json, answers, recipe.refit_sd, seed)
             self.release_ = replace(self.release_, teacher_model=model)
+        del answers  # tens of megabytes, which the free phase does not need
         if not is_last:
             rows = self.release_.rows_for(objective, recipe, n_rows, seed, self.n_jobs, progress)
             self.release_ = replace(self.release_, rows=rows, learner=objective.describe())

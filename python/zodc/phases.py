@@ -227,13 +227,16 @@ def public(
     Of `recipe.draws` draws of labelled rows the best is kept; the free rounds start from it. `draw` makes a
     population, given its rows and a seed.
     """
-    population = draw(recipe.population_rows, seed)
 
     def drawn(number: int) -> Rows:
         # Pseudo-patients of their own: those that judge must not have been learned from.
         own = draw(n_rows, seed_of_draw(seed, number))
         return decoder.labelled_rows(own, n_rows, recipe.sharpness)
 
+    draws = n_draws(recipe.draws, n_rows)
+    if draws == 1 and recipe.public.rounds == 0:  # nothing to judge, nobody to ask
+        return drawn(0)
+    population = draw(recipe.population_rows, seed)
     is_open = not objective.models and not json.loads(objective.native_json)
     native_json = teacher_json if is_open else objective.native_json
     losses = _Losses(objective.models, native_json, decoder.population_table(population), n_jobs)

@@ -8,6 +8,7 @@ pub mod expected;
 pub mod labels;
 pub mod population;
 pub mod refit;
+pub mod scored;
 pub mod start;
 mod sums;
 pub mod times;
@@ -192,13 +193,7 @@ impl Problem<'_> {
                 search.pair(direction, &mut workspace.latents, minus);
                 let plus = self.fit_near(workspace, &base);
                 std::mem::swap(&mut workspace.latents, minus);
-                match (plus, self.fit_near(workspace, &base)) {
-                    // A direction whose rows cannot be fitted says nothing; a paid round must not end for it.
-                    (Err(Error::Fit { .. }), _) | (_, Err(Error::Fit { .. })) => {
-                        Ok([self.weighted(&base), self.weighted(&base)])
-                    }
-                    (plus, minus) => Ok([plus?, minus?]),
-                }
+                heard_or_silent(plus, self.fit_near(workspace, &base), || self.weighted(&base))
             })
             .collect();
         Ok(pairs?.into_iter().flatten().collect())
@@ -208,6 +203,15 @@ impl Problem<'_> {
         self.fit_each(workspace, |i, learner, design, fit| {
             Ok((self.learners[i].weight, learner.fit_near(design, &base[i], fit)?))
         })
+    }
+}
+
+/// The two sides of a direction. One whose rows cannot be fitted says nothing: both sides are then the same
+/// model, since a paid round must not end for it.
+fn heard_or_silent<T>(plus: Result<T>, minus: Result<T>, same: impl Fn() -> T) -> Result<[T; 2]> {
+    match (plus, minus) {
+        (Err(Error::Fit { .. }), _) | (_, Err(Error::Fit { .. })) => Ok([same(), same()]),
+        (plus, minus) => Ok([plus?, minus?]),
     }
 }
 
@@ -315,4 +319,20 @@ pub fn run_public(
 /// A model's prediction used as a teacher: the mixture's first model.
 pub fn teacher(candidate: &Candidate) -> Result<&Predictor> {
     candidate.first().map(|(_, model)| model).ok_or(Error::Fit { reason: "no learner was given" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::heard_or_silent;
+    use crate::error::Error;
+
+    #[test]
+    fn a_direction_that_cannot_be_fitted_is_silent() {
+        let lost = || Err(Error::Fit { reason: "overflow" });
+        assert_eq!(heard_or_silent(Ok(1), Ok(2), || 0), Ok([1, 2]));
+        for (plus, minus) in [(lost(), Ok(2)), (Ok(1), lost()), (lost(), lost())] {
+            assert_eq!(heard_or_silent(plus, minus, || 0), Ok([0, 0]));
+        }
+        assert_eq!(heard_or_silent(Ok(1), Err(Error::Interrupted), || 0), Err(Error::Interrupted));
+    }
 }

@@ -17,8 +17,10 @@ const LEAST_WINDOW: usize = 8;
 /// Root mean square excess of the sums that counts as none, over the root of the rows: a thousandth of what
 /// chance leaves.
 const TOLERANCE: f64 = 1e-3;
-/// Passes over all rows, at most, for one baseline hazard.
+/// Passes over all rows, at most, for one baseline hazard; and the share of the squared excess that a pass has to
+/// take off for another to follow.
 const PASSES: usize = 12;
+const WORTH_A_PASS: f64 = 0.1;
 /// Times that the baseline hazard is estimated again from the outcomes' new places.
 const BASELINES: usize = 6;
 /// Weight of the log risk against the encoded features, which have weight 1.
@@ -132,7 +134,7 @@ impl<'a> Places<'a> {
         let reach = (WINDOW * WHOLE_WINDOW / n_rows).clamp(LEAST_WINDOW, WINDOW);
         let mut is_changed = false;
         for _ in 0..PASSES {
-            let mut is_better = false;
+            let (mut is_better, before) = (false, dot(&self.excess, &self.excess));
             for place in 0..n_rows {
                 if self.is_met() {
                     return is_changed | is_better;
@@ -150,7 +152,7 @@ impl<'a> Places<'a> {
                 }
             }
             is_changed |= is_better;
-            if !is_better {
+            if dot(&self.excess, &self.excess) > (1.0 - WORTH_A_PASS) * before {
                 break;
             }
         }

@@ -3,8 +3,6 @@
 
 use crate::privacy::predictor::TimeGrid;
 
-/// Linear predictors beyond this count as this in the exposure.
-const MOST_ETA: f64 = 30.0;
 /// Log hazards beyond this count as this, so that hazards are finite and positive.
 const MOST_LOG_HAZARD: f64 = 500.0;
 /// Events counted when there are none at all.
@@ -17,8 +15,8 @@ const LEAST_EXPOSURE: f64 = 1e-6;
 pub(crate) struct Row {
     pub time: f64,
     pub event: bool,
-    /// Linear predictor of the centred features.
-    pub eta: f64,
+    /// Exponential of the linear predictor of the centred features.
+    pub risk: f64,
 }
 
 /// Log hazards in the intervals, and cumulative hazards at their left edges, for features that are
@@ -35,7 +33,7 @@ pub(crate) fn fit(
     let width = |interval: usize| grid.edges[interval + 1] - grid.edges[interval];
     for row in rows {
         let (interval, into) = grid.locate(row.time);
-        let risk = row.eta.clamp(-MOST_ETA, MOST_ETA).exp();
+        let risk = row.risk;
         events[interval] += f64::from(u8::from(row.event));
         exposure[interval] += risk * into;
         for (earlier, exposure) in exposure[..interval].iter_mut().enumerate() {

@@ -9,6 +9,7 @@ use super::baseline;
 use super::linalg::{combine, dot, gram, padded, zeroed};
 use super::newton::{self, Objective, Start, Stop};
 use crate::error::{Error, Result};
+use crate::privacy::exp::exp_all;
 use crate::privacy::predictor::{Hazard, Predictor, TimeGrid};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,8 @@ const LEAST_PENALIZER: f64 = 1e-10;
 
 /// Least sum of risks, of which the largest is 1: below it, its inverse squared would overflow.
 const LEAST_AT_RISK: f64 = 1e-140;
+/// Linear predictors beyond this count as this in the baseline's exposure.
+const MOST_ETA: f64 = 30.0;
 
 /// A column whose standard deviation is below this fraction of its size is constant.
 const CONSTANT: f64 = 1e-9;
@@ -200,10 +203,12 @@ fn hazard(options: &CoxOptions, outcome: Outcome, stride: usize, buffers: &mut B
     if !centre.is_finite() {
         return Err(Error::Fit { reason: "the Cox regression overflowed" });
     }
-    let rows = buffers.order.iter().zip(&*risk).map(|(&row, &eta)| baseline::Row {
+    risk.iter_mut().for_each(|eta| *eta = eta.clamp(-MOST_ETA, MOST_ETA));
+    exp_all(risk);
+    let rows = buffers.order.iter().zip(&*risk).map(|(&row, &risk)| baseline::Row {
         time: outcome.time[row as usize],
         event: outcome.event[row as usize],
-        eta,
+        risk,
     });
     let (log_hazard, cumulative) = baseline::fit(rows, outcome.grid, options.prior_events, centre);
     Ok(Predictor::Hazard(Hazard { coef, log_hazard, cumulative }))
@@ -226,7 +231,8 @@ impl Partial<'_> {
         let RowBuffers { event, risk, share, inverse, .. } = &mut *self.rows;
         let most = risk[..self.n_rows].iter().fold(f64::NEG_INFINITY, |most, &eta| eta.max(most));
         let mut value = self.n_events as f64 * most - dot(event, risk);
-        risk[..self.n_rows].iter_mut().for_each(|eta| *eta = (*eta - most).exp());
+        risk[..self.n_rows].iter_mut().for_each(|eta| *eta -= most);
+        exp_all(&mut risk[..self.n_rows]);
         share.clear();
         inverse.clear();
         let mut at_risk = 0.0;

@@ -13,6 +13,7 @@ pub mod answer;
 pub mod calibration;
 pub mod cohort;
 pub mod event;
+pub(crate) mod exp;
 pub mod histogram;
 pub mod journal;
 pub mod mechanism;

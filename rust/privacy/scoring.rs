@@ -4,6 +4,7 @@
 //! likelihood is no such loss (it couples rows through risk sets), so survival uses the full likelihood with
 //! the baseline hazard of the synthetic rows: `ℓ = H₀(t)·exp(η) − δ·(η + log h₀(t))`.
 
+use super::exp::exp_all;
 use super::predictor::{Hazard, Linear, Node, Predictor, TimeGrid, Tree};
 use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul};
 
@@ -205,11 +206,15 @@ fn add_hazard(
         out.fill(f64::NAN);
         return;
     };
-    let rate: Vec<f64> = hazard.log_hazard.iter().map(|l| l.exp()).collect();
-    for (row, (out, eta)) in out.iter_mut().zip(eta).enumerate() {
+    let mut rate = hazard.log_hazard.clone();
+    exp_all(&mut rate);
+    let mut risk = [0.0; BLOCK];
+    risk.copy_from_slice(eta);
+    exp_all(&mut risk);
+    for (row, ((out, eta), risk)) in out.iter_mut().zip(eta).zip(&risk).enumerate() {
         let (interval, into) = place[row];
         let cumulative = hazard.cumulative[interval] + into * rate[interval];
-        let loss = cumulative * eta.exp() - event[row] * (eta + hazard.log_hazard[interval]);
+        let loss = cumulative * risk - event[row] * (eta + hazard.log_hazard[interval]);
         if !(time[row].is_nan() || event[row].is_nan()) {
             *out += weight * loss;
         }
