@@ -111,14 +111,14 @@ MUTANTS = {
         "rust/privacy/scoring.rs",
         (
             (
-                "for (row, (out, eta)) in out.iter_mut().zip(eta)",
-                "for (row, (out, own)) in out.iter_mut().zip(eta)",
+                "for (row, ((out, eta), risk)) in out.iter_mut().zip(eta).zip(&risk)",
+                "for (row, ((out, own), risk)) in out.iter_mut().zip(eta).zip(&risk)",
             ),
             (
-                "let loss = cumulative * eta.exp() - event[row] * (eta + hazard.log_hazard[interval]);",
+                "let loss = cumulative * risk - event[row] * (eta + hazard.log_hazard[interval]);",
                 "let at_risk = time.iter().zip(eta).filter(|(t, _)| **t >= time[row]);\n"
                 "        let at_risk = at_risk.map(|(_, e)| e.exp());\n"
-                "        let loss = event[row] * (at_risk.sum::<f64>().ln() - own) + 0.0 * cumulative;",
+                "        let loss = event[row] * (at_risk.sum::<f64>().ln() - own) + 0.0 * cumulative * risk;",
             ),
         ),
         f"{CHECKS}::test_no_patient_moves_an_answer_through_the_others",
