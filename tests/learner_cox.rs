@@ -107,6 +107,27 @@ prop_compose! {
     }
 }
 
+/// Minus the log likelihood of a piecewise-constant hazard by its definition, with half a pseudo-event in each
+/// interval at the overall hazard.
+fn full_likelihood(cohort: &Cohort, coef: &[f64], log_hazard: &[f64]) -> f64 {
+    let edges = &cohort.grid.edges;
+    let (mut value, mut events, mut exposure) = (0.0, 0.0, 0.0);
+    for row in 0..cohort.time.len() {
+        let (time, eta) = (cohort.time[row].min(edges[edges.len() - 1]), cohort.eta(coef, row));
+        for (edge, log_hazard) in edges.windows(2).zip(log_hazard) {
+            let at_risk = (time.min(edge[1]) - edge[0]).max(0.0) * eta.exp();
+            value += at_risk * log_hazard.exp();
+            exposure += at_risk;
+            if cohort.event[row] && time > edge[0] && time <= edge[1] {
+                value -= eta + log_hazard;
+                events += 1.0;
+            }
+        }
+    }
+    let overall = f64::max(events, 0.5) / exposure;
+    value + log_hazard.iter().map(|l| 0.5 * (l.exp() / overall - l)).sum::<f64>()
+}
+
 proptest! {
     #[test]
     fn gradient_of_the_naive_likelihood_is_zero(cohort in cohort(), penalizer in 0.01..1.0_f64) {
@@ -133,6 +154,21 @@ proptest! {
             prop_assert!((model.log_hazard[b] - expected).abs() < 1e-9);
             prop_assert!((model.cumulative[b] - cumulative).abs() < 1e-9 * (1.0 + cumulative));
             cumulative += model.log_hazard[b].exp() * (cohort.grid.edges[b + 1] - cohort.grid.edges[b]);
+        }
+    }
+
+    #[test]
+    fn the_full_likelihood_is_flat_at_the_baseline(cohort in cohort()) {
+        let model = fit(&learner(0.1), &cohort, None);
+        const STEP: f64 = 1e-5;
+        for b in 0..model.log_hazard.len() {
+            let at = |by: f64| {
+                let mut log_hazard = model.log_hazard.clone();
+                log_hazard[b] += by;
+                full_likelihood(&cohort, &model.coef, &log_hazard)
+            };
+            let slope = (at(STEP) - at(-STEP)) / (2.0 * STEP);
+            prop_assert!(slope.abs() < 1e-4, "interval {b}: {slope}");
         }
     }
 

@@ -9,7 +9,7 @@ use _zodc::marginals::estimate::project;
 use _zodc::marginals::{Marginals, OutcomeMarginal, Partition};
 use _zodc::privacy::plan::Plan;
 use proptest::prelude::*;
-use support::{CLASSIFICATION, cohort, marginals, options, patients, schema, uniforms};
+use support::{CLASSIFICATION, SURVIVAL, cohort, marginals, options, patients, schema, uniforms};
 
 fn found(epsilon: f64, n: usize) -> Marginals {
     let (cells, y) = patients(n, 1);
@@ -63,6 +63,52 @@ fn a_drowned_column_is_spread_over_its_bounds() {
             assert!(x[..2].iter().all(|x| x.abs() <= 5.0), "{seed}: {x:?}");
         }
     }
+}
+
+/// What the schema's rule makes of a cell, written out: clipped, fallen back, rounded to a level, or missing.
+#[test]
+fn a_cell_follows_the_rule_of_its_column() {
+    let columns = schema(CLASSIFICATION).columns;
+    let (age, stage, site) = (0, 2, 3);
+    let rules = [
+        (age, [(-3.0, 0.0), (64.5, 64.5), (1e308, 120.0), (f64::INFINITY, 120.0), (f64::NEG_INFINITY, 0.0)]),
+        // Levels 1 to 4 count from 0.
+        (stage, [(0.2, 0.0), (2.4, 1.0), (2.6, 2.0), (99.0, 3.0), (f64::NEG_INFINITY, 0.0)]),
+        // Codes of a, b and c, the fallback.
+        (site, [(1.0, 1.0), (7.0, 2.0), (0.5, 2.0), (-1.0, 2.0), (f64::INFINITY, 2.0)]),
+    ];
+    for (column, cells) in rules {
+        assert!(columns[column].canonical(f64::NAN).is_nan());
+        for (cell, expected) in cells {
+            assert_eq!(columns[column].canonical(cell), expected, "{column}: {cell}");
+        }
+    }
+    let days = &schema(SURVIVAL).columns[2];
+    assert_eq!([-5.0, 0.0, 5000.0].map(|time| days.canonical(time)), [0.0, 0.0, 4000.0]);
+}
+
+/// `impute`: the noisy mean of a measurement, the nearest level to that of an ordinal one, the likeliest category.
+#[test]
+fn a_missing_cell_takes_the_noisy_mean_or_the_likeliest_category() {
+    let found = found(1.0, 1000);
+    let codec = Codec::new(&schema(CLASSIFICATION), &found).unwrap();
+    let mut cells = [f64::NAN; 4];
+    codec.impute_row(&mut cells);
+    for (feature, cell) in found.features[..2].iter().zip(cells) {
+        let moment = |power: i32| -> f64 {
+            let bins = feature.edges.windows(2).zip(&feature.weights);
+            let sum: f64 = bins.map(|(edge, w)| w * ((edge[0] + edge[1]) / 2.0).powi(power)).sum();
+            sum / feature.weights.iter().sum::<f64>()
+        };
+        let (mean, sd) = (moment(1), (moment(2) - moment(1).powi(2)).sqrt());
+        // The quantile table has bins of its own.
+        assert!((cell - mean).abs() < 0.05 * sd, "{cell} against {mean} ± {sd}");
+    }
+    let weights = |feature: usize| found.features[feature].weights.clone();
+    let level: f64 = weights(2).iter().enumerate().map(|(level, w)| level as f64 * w).sum();
+    assert_eq!(cells[2], level.round());
+    let site = weights(3).iter().copied().fold(0.0, f64::max);
+    assert_eq!(weights(3)[cells[3] as usize], site);
 }
 
 /// The start has the marginals of the whole in each class: one row in each stratum of each latent.

@@ -267,6 +267,49 @@ fn derivatives_of_chances() {
     }
 }
 
+/// Pseudo-patients' times are the earlier of an event, by the teacher's hazard, and of a censoring, by the noisy time
+/// marginal (reverse Kaplan-Meier on its bins). 20,000 draws, 5.5 standard errors; seeded: no false alarm.
+#[test]
+fn times_are_those_of_the_hazard_and_the_noisy_censoring() {
+    const N: usize = 20_000;
+    const RATE: f64 = 2e-4;
+    let marginals = marginals(support::SURVIVAL, times());
+    let codec = Codec::new(&support::schema(support::SURVIVAL), &marginals).unwrap();
+    let grid = marginals.time_grid(4).unwrap();
+    let rows = start::uniform(&codec, &marginals, 40, SEED);
+    let cumulative = (0..grid.n_intervals()).map(|i| grid.edges[i] * RATE).collect();
+    let log_hazard = vec![RATE.ln(); grid.n_intervals()];
+    let teacher = Predictor::Hazard(Hazard { coef: vec![0.0; codec.width()], log_hazard, cumulative });
+    let population = Population::draw(&codec, &marginals, Some(&grid), (&rows, &teacher), N, SEED).unwrap();
+    let PseudoOutcome::Survival(time, event) = &population.outcome else { panic!() };
+    let OutcomeMarginal::Survival { edges, censored, event: events } = times() else { panic!() };
+    let (mut at_risk, mut uncensored, mut wanted_events) = (1.0, 1.0, 0.0);
+    let near = |found: f64, wanted: f64| (found - wanted).abs() < 5.5 * 0.5 / (N as f64).sqrt();
+    for (bin, edge) in edges.windows(2).enumerate() {
+        let hazard: f64 = censored[bin] / (at_risk - events[bin] / 2.0);
+        // Midpoint rule for the events of the bin, in which censoring is uniform.
+        let width = (edge[1] - edge[0]) / 1000.0;
+        wanted_events += (0..1000)
+            .map(|i| (i as f64 + 0.5) / 1000.0)
+            .map(|u| {
+                uncensored
+                    * (1.0 - hazard * u)
+                    * RATE
+                    * width
+                    * (-RATE * (edge[0] + u * (edge[1] - edge[0]))).exp()
+            })
+            .sum::<f64>();
+        at_risk -= censored[bin] + events[bin];
+        uncensored *= 1.0 - hazard;
+        if bin + 1 < censored.len() {
+            let later = time.iter().filter(|t| **t > edge[1]).count() as f64 / N as f64;
+            assert!(near(later, uncensored * (-RATE * edge[1]).exp()), "beyond {}: {later}", edge[1]);
+        }
+    }
+    let share = event.iter().sum::<f64>() / N as f64;
+    assert!(near(share, wanted_events), "{share} against {wanted_events}");
+}
+
 /// Where nothing was heard, and where noise drowns all, the model is that of the rows.
 #[test]
 fn without_evidence_the_rows_have_the_say() {

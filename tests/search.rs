@@ -102,3 +102,43 @@ fn schedules_out_of_range_are_refused() {
     ];
     assert!(bad.iter().all(|s| s.checked().is_err()));
 }
+
+/// Two rounds by hand: geometric schedules, momentum, and steps in units of the running RMS.
+#[test]
+fn an_update_is_what_the_formulas_say() {
+    let schedule = Schedule {
+        rounds: 3,
+        radius: Anneal { start: 0.04, end: 0.01 },
+        step: Anneal { start: 0.1, end: 0.001 },
+        clip: Anneal { start: 1.0, end: 0.25 },
+        momentum: 0.5,
+    };
+    let mut search = ZerothOrder::new(vec![0.5; 5], 2, 7, schedule);
+    let (mut latents, mut velocity, mut square) = (vec![0.5; 5], vec![0.0; 5], 0.0);
+    // The middle of a geometric fall is the root of its ends' product.
+    let rounds = [([0.3, -0.2], 0.04, 0.1, 1.0), ([-0.1, 0.4], 0.02, 0.01, 0.5)];
+    for (round, (answers, radius, step, clip)) in rounds.into_iter().enumerate() {
+        assert!((search.clip_norm() - clip * 2.0_f64.sqrt()).abs() < 1e-12);
+        let (mut gradient, mut u) = (vec![0.0; 5], vec![0.0; 5]);
+        let (mut plus, mut minus) = (Vec::new(), Vec::new());
+        for (k, answer) in answers.iter().enumerate() {
+            Directions::new(7).fill(round as u64, k as u64, &mut u);
+            search.pair(k, &mut plus, &mut minus);
+            for i in 0..5 {
+                gradient[i] += answer * u[i];
+                assert!((plus[i] - (latents[i] + radius * u[i])).abs() < 1e-12);
+                assert!((minus[i] - (latents[i] - radius * u[i])).abs() < 1e-12);
+            }
+        }
+        square = 0.9 * square + 0.1 * gradient.iter().map(|g| g * g).sum::<f64>() / 5.0;
+        let rms = (square / (1.0 - 0.9_f64.powi(round as i32 + 1))).sqrt();
+        for i in 0..5 {
+            velocity[i] = 0.5 * velocity[i] + 0.5 * gradient[i] / rms;
+            latents[i] -= step * velocity[i];
+        }
+        search.update(&answers).unwrap();
+        for (found, expected) in search.latents().iter().zip(&latents) {
+            assert!((found - expected).abs() < 1e-12, "{found} against {expected}");
+        }
+    }
+}

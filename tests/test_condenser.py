@@ -14,6 +14,7 @@ import pytest
 from cohorts import BUDGET, CLASSES, SURVIVAL, patients, quick, survivors
 from imblearn.pipeline import make_pipeline as imblearn_pipeline
 from joblib import parallel_config
+from joblib.parallel import ThreadingBackend, register_parallel_backend
 from lifelines import CoxPHFitter, WeibullAFTFitter
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
@@ -300,10 +301,23 @@ def test_in_two_phases_a_python_model_never_sees_a_patient() -> None:
     assert any(len(rows) == 97 for rows in Probe.seen)
 
 
+class Recording(ThreadingBackend):  # type: ignore[misc]
+    """Counts how often it is asked to work."""
+
+    used = 0
+
+    def configure(self, *args, **kwargs):
+        """Count."""
+        Recording.used += 1
+        return super().configure(*args, **kwargs)
+
+
 def test_joblib_chooses_the_backend() -> None:
-    with parallel_config("threading", n_jobs=2):
-        release = _condenser(learner=RandomForestClassifier(2), mode="direct").fit(patients(60)).release_
-    assert len(release.rows) == 30
+    register_parallel_backend("recording", Recording)
+    condenser = _condenser(learner=RandomForestClassifier(2), mode="direct", recipe=quick(rounds=3))
+    with parallel_config("recording", n_jobs=2):
+        assert len(condenser.fit(patients(60)).release_.rows) == 30
+    assert Recording.used >= 3
 
 
 class Fails(Probe):

@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from zodc import _zodc
 from zodc.frames import DataError, encode, read_table
 from zodc.schema import Column, Schema
 from zodc.tables import decode
@@ -202,6 +203,19 @@ def test_an_encoded_cohort_tells_nothing() -> None:
     for leak in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="cannot be pickled"):
             leak(encoded)
+
+
+def test_patients_behind_their_plan_tell_nothing() -> None:
+    plan = _zodc.make_plan(
+        SCHEMA.to_json(), epsilon=1.0, delta=1e-5, rounds=1, directions=1, marginal_share=0.5
+    )
+    encoded = encode(pd.DataFrame(COLUMNS), None, SCHEMA)
+    arrays = (encoded.cells, encoded.outcome, encoded.event, encoded.patient)
+    cohort = _zodc.Cohort(SCHEMA.to_json(), plan, *arrays)
+    assert repr(cohort) == str(cohort) == "Cohort(<private>)"
+    for leak in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            leak(cohort)
 
 
 TABLE = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,12 @@ def test_the_two_commands_stand_in_the_readme():
     text = README.read_text(encoding="utf-8")
     assert "pip install . && zodc demo" in text
     assert 'pip install ".[test]" && pytest' in text
+
+
+def test_the_licences_travel_with_the_package():
+    assert metadata.metadata("zodc")["License-Expression"] == "MIT OR Apache-2.0"
+    files = {path.name for path in metadata.files("zodc") or ()}
+    assert {"LICENSE-MIT", "LICENSE-APACHE"} <= files
 
 
 def test_links_lead_somewhere():

@@ -118,7 +118,8 @@ MUTANTS = {
                 "let loss = cumulative * risk - event[row] * (eta + hazard.log_hazard[interval]);",
                 "let at_risk = time.iter().zip(eta).filter(|(t, _)| **t >= time[row]);\n"
                 "        let at_risk = at_risk.map(|(_, e)| e.exp());\n"
-                "        let loss = event[row] * (at_risk.sum::<f64>().ln() - own) + 0.0 * cumulative * risk;",
+                "        let at_risk = at_risk.sum::<f64>().ln();\n"
+                "        let loss = event[row] * (at_risk - own) + 0.0 * cumulative * risk;",
             ),
         ),
         f"{CHECKS}::test_no_patient_moves_an_answer_through_the_others",
