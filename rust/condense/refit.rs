@@ -7,7 +7,7 @@
 
 use super::expected::{Outcomes, vector};
 use super::population::{Population, dot};
-use super::scored::{Asking, Scored};
+use super::scored::{Asking, Scored, told};
 use super::start::Rows;
 use super::{FixedOutcome, Heard, Problem, teacher};
 use crate::error::{Error, Result};
@@ -108,13 +108,13 @@ pub fn refit(
     Ok(outcomes.model(&mean))
 }
 
-/// As many as memory holds; of classes all but one have differences of their own.
+/// As many pseudo-patients as memory holds.
 fn n_patients(heard: &[Heard], outcome: &FixedOutcome) -> usize {
-    let n_told = match outcome {
-        FixedOutcome::Classes { n_classes, .. } => (n_classes - 1).max(1),
+    let n_outcomes = match outcome {
+        FixedOutcome::Classes { n_classes, .. } => *n_classes,
         FixedOutcome::Events { .. } => 1,
     };
-    let of_each = n_told * heard.iter().map(|round| round.answers.len()).sum::<usize>();
+    let of_each = told(n_outcomes).len() * heard.iter().map(|round| round.answers.len()).sum::<usize>();
     (MOST_KEPT / of_each.max(1)).clamp(LEAST_PATIENTS, N_PATIENTS)
 }
 

@@ -45,10 +45,8 @@ impl Asking<'_> {
         self.x.len() / self.width
     }
 
-    /// Outcomes of a pseudo-patient whose chances are told: those of the first class are what the others leave.
     fn told(&self) -> Range<usize> {
-        let n = self.outcomes.n_outcomes();
-        n - (n - 1).max(1)..n
+        told(self.outcomes.n_outcomes())
     }
 
     /// Chances of the told outcomes under a model, with their derivatives: `n_pairs × (1 + model.len())`, where
@@ -78,7 +76,7 @@ impl Asking<'_> {
         table
     }
 
-    /// Scores a round.
+    /// What every pseudo-patient answers to a round with each of its outcomes.
     ///
     /// # Errors
     /// [`Error::Interrupted`].
@@ -111,6 +109,12 @@ impl Asking<'_> {
         let errors = squares.iter().map(|sum| noise.hypot(spread(sum))).collect();
         Ok(Scored { errors, scale, base, differences })
     }
+}
+
+/// Of so many outcomes those whose chances are told: all but the first class, whose chance is what the others leave;
+/// of survival the one there is.
+pub fn told(n_outcomes: usize) -> Range<usize> {
+    usize::from(n_outcomes > 1)..n_outcomes
 }
 
 /// Clipped vectors of a round, a block of pseudo-patients at a time.

@@ -1,5 +1,5 @@
 //! `exp` of many numbers at once: without a branch or a call, so that the compiler does several side by side,
-//! and with the same bits on every machine. A round of survival spends a quarter of its time here.
+//! and with the same bits on every machine. The C library's took a sixth of a survival run.
 //!
 //! The rational approximation is that of Cephes (Moshier 1989, *Methods and Programs for Mathematical
 //! Functions*, `exp.c`).
