@@ -115,7 +115,11 @@ impl Population {
                 let n_rows = BLOCK.min(self.n_rows - first);
                 let mut losses = vec![0.0; BLOCK * candidates.len()];
                 pack.losses(x, n_rows, self.block(problem, first, n_rows), &mut pack.scratch(), &mut losses);
-                Ok(losses.chunks_exact(BLOCK).map(|losses| losses[..n_rows].iter().sum()).collect())
+                let mut sums = vec![0.0; candidates.len()];
+                for losses in losses.chunks_exact(sums.len()).take(n_rows) {
+                    sums.iter_mut().zip(losses).for_each(|(sum, loss)| *sum += loss);
+                }
+                Ok(sums)
             })
             .collect();
         let mut mean = vec![0.0; candidates.len()];

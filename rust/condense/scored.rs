@@ -125,7 +125,7 @@ struct RoundOfBlocks<'a> {
     scratch: Scratch,
     /// `BLOCK × width`.
     x: Vec<f64>,
-    /// `2K × BLOCK`.
+    /// `BLOCK × 2K`.
     losses: Vec<f64>,
     /// `n_outcomes × BLOCK × K`.
     vectors: Vec<f64>,
@@ -148,7 +148,7 @@ impl<'a> RoundOfBlocks<'a> {
             let view = outcomes.view(&code, &event);
             self.pack.losses(&self.x, rows.len(), view, &mut self.scratch, &mut self.losses);
             for (at, vector) in vectors.chunks_exact_mut(self.k).take(rows.len()).enumerate() {
-                clipped(&self.losses, at, self.clip_norm, vector);
+                clipped(&self.losses[at * 2 * self.k..][..2 * self.k], self.clip_norm, vector);
             }
         }
     }
@@ -159,11 +159,10 @@ impl<'a> RoundOfBlocks<'a> {
     }
 }
 
-/// Loss differences of the directions for row `at` of a block, clipped as the private half clips a patient; 0
-/// where a model cannot say.
-fn clipped(losses: &[f64], at: usize, clip_norm: f64, vector: &mut [f64]) {
-    let pairs = losses.chunks_exact(2 * BLOCK);
-    vector.iter_mut().zip(pairs).for_each(|(v, pair)| *v = pair[at] - pair[BLOCK + at]);
+/// Loss differences of the directions for one row, clipped as the private half clips a patient; 0 where a model
+/// cannot say.
+fn clipped(losses: &[f64], clip_norm: f64, vector: &mut [f64]) {
+    vector.iter_mut().zip(losses.chunks_exact(2)).for_each(|(v, pair)| *v = pair[0] - pair[1]);
     let norm = dot(vector, vector).sqrt();
     let shrink = if norm.is_finite() { (clip_norm / norm).min(1.0) } else { 0.0 };
     // A product with 0 would not do: infinity times 0 is no number.

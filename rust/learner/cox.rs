@@ -59,6 +59,7 @@ pub(crate) struct Outcome<'a> {
 pub(crate) struct Buffers {
     pub newton: newton::Buffers,
     order: Vec<u32>,
+    keys: Vec<(u64, u32)>,
     /// Standardised columns, padded.
     columns: Vec<f64>,
     mean: Vec<f64>,
@@ -86,10 +87,12 @@ struct RowBuffers {
     block: Vec<f64>,
 }
 
-/// Rows that share a time.
+/// Rows whose time is that of an event, `tied..end`, after those censored later, `start..tied`, that no event
+/// separates from them. Only the last group may be without an event.
 #[derive(Debug, Clone, Copy)]
 struct Group {
     start: usize,
+    tied: usize,
     end: usize,
     n_events: usize,
 }
@@ -139,24 +142,36 @@ pub(crate) fn fit(
     hazard(options, outcome, stride, buffers)
 }
 
-/// Descending time, the row's number deciding ties; and the groups of tied rows.
+/// Descending time, the row's number deciding ties; and the groups.
 fn sort_rows(outcome: Outcome, buffers: &mut Buffers) {
     let Outcome { time, event, .. } = outcome;
-    let order = &mut buffers.order;
+    let Buffers { order, keys, groups, rows, .. } = buffers;
+    keys.clear();
+    keys.extend(time.iter().zip(0..).map(|(&time, row)| (descending(time), row)));
+    keys.sort_unstable();
     order.clear();
-    order.extend(0..time.len() as u32);
-    order.sort_unstable_by(|&a, &b| time[b as usize].total_cmp(&time[a as usize]).then(a.cmp(&b)));
-    let delta = zeroed(&mut buffers.rows.event, padded(time.len()));
+    order.extend(keys.iter().map(|&(_, row)| row));
+    let delta = zeroed(&mut rows.event, padded(time.len()));
     for (delta, &row) in delta.iter_mut().zip(&*order) {
         *delta = f64::from(u8::from(event[row as usize]));
     }
-    buffers.groups.clear();
-    let mut start = 0;
-    for tied in order.chunk_by(|&a, &b| time[a as usize] == time[b as usize]) {
-        let n_events = tied.iter().filter(|&&row| event[row as usize]).count();
-        buffers.groups.push(Group { start, end: start + tied.len(), n_events });
-        start += tied.len();
+    groups.clear();
+    let (mut start, mut end) = (0, 0);
+    for tied in keys.chunk_by(|a, b| a.0 == b.0) {
+        let n_events = tied.iter().filter(|&&(_, row)| event[row as usize]).count();
+        end += tied.len();
+        if n_events > 0 {
+            groups.push(Group { start, tied: end - tied.len(), end, n_events });
+            start = end;
+        }
     }
+    groups.push(Group { start, tied: end, end, n_events: 0 });
+}
+
+/// Number that falls as a finite time rises, and is the same for the same time.
+fn descending(time: f64) -> u64 {
+    let bits = (time + 0.0).to_bits();
+    if time < 0.0 { bits } else { !bits & (u64::MAX >> 1) }
 }
 
 /// Columns in the order of the rows, less their mean, over their standard deviation.
@@ -235,21 +250,24 @@ impl Partial<'_> {
         exp_all(&mut risk[..self.n_rows]);
         share.clear();
         inverse.clear();
-        let mut at_risk = 0.0;
-        for group in self.groups {
-            let tied = group.start..group.end;
-            at_risk += risk[tied.clone()].iter().sum::<f64>();
-            let dying: f64 =
-                risk[tied.clone()].iter().zip(&event[tied]).map(|(risk, event)| risk * event).sum();
-            for k in 0..group.n_events {
-                let part = k as f64 / group.n_events as f64;
+        let (mut at_risk, mut product) = (0.0, 1.0);
+        for &Group { start, tied, end, n_events } in self.groups {
+            at_risk += risk[start..end].iter().sum::<f64>();
+            let dying: f64 = risk[tied..end].iter().zip(&event[tied..end]).map(|(r, event)| r * event).sum();
+            for k in 0..n_events {
+                let part = k as f64 / n_events as f64;
                 let left = (at_risk - part * dying).max(LEAST_AT_RISK);
-                value += left.ln();
+                // One logarithm serves for as many factors as the product has room for.
+                product *= left;
+                if !(LEAST_AT_RISK..1.0 / LEAST_AT_RISK).contains(&product) {
+                    value += product.ln();
+                    product = 1.0;
+                }
                 share.push(part);
                 inverse.push(1.0 / left);
             }
         }
-        value
+        value + product.ln()
     }
 
     /// From the earliest time up: cumulative hazard, expected events and residuals of the rows.
@@ -257,15 +275,20 @@ impl Partial<'_> {
         let RowBuffers { event, risk, share, inverse, expected, residual, .. } = &mut *self.rows;
         let mut cumulative = 0.0;
         let mut last = self.n_events;
-        for group in self.groups.iter().rev() {
-            let first = last - group.n_events;
+        for &Group { start, tied, end, n_events } in self.groups.iter().rev() {
+            let first = last - n_events;
             cumulative += inverse[first..last].iter().sum::<f64>();
             let off: f64 = dot(&share[first..last], &inverse[first..last]);
             last = first;
-            for row in group.start..group.end {
-                expected[row] = risk[row] * (cumulative - off * event[row]);
-                residual[row] = expected[row] - event[row];
+            for (expected, risk) in expected[start..end].iter_mut().zip(&risk[start..end]) {
+                *expected = risk * cumulative;
             }
+            for row in tied..end {
+                expected[row] = risk[row] * (cumulative - off * event[row]);
+            }
+        }
+        for ((residual, expected), event) in residual.iter_mut().zip(&*expected).zip(&*event) {
+            *residual = expected - event;
         }
     }
 
@@ -276,17 +299,18 @@ impl Partial<'_> {
         for (column, means) in self.columns.chunks_exact(self.stride).zip(means.chunks_exact_mut(mean_stride))
         {
             let (mut sum, mut at) = (0.0, 0);
-            for group in self.groups {
+            for &Group { start, tied, end, n_events } in self.groups {
+                sum += dot(&risk[start..tied], &column[start..tied]);
                 let mut dying = 0.0;
-                for row in group.start..group.end {
+                for row in tied..end {
                     let moment = risk[row] * column[row];
                     sum += moment;
                     dying += moment * event[row];
                 }
-                for k in at..at + group.n_events {
+                for k in at..at + n_events {
                     means[k] = (sum - share[k] * dying) * inverse[k];
                 }
-                at += group.n_events;
+                at += n_events;
             }
         }
     }

@@ -159,9 +159,9 @@ impl PrivateCohort {
             }
             let outcome = self.gather(block);
             pack.losses(&x, block.len(), outcome.view(round.grid), &mut scratch, &mut losses);
-            for (row, &(_, last)) in block.iter().enumerate() {
-                let pairs = losses.chunks_exact(2 * BLOCK);
-                vector.iter_mut().zip(pairs).for_each(|(v, pair)| *v += pair[row] - pair[BLOCK + row]);
+            for (&(_, last), losses) in block.iter().zip(losses.chunks_exact(n_candidates)) {
+                let pairs = losses.chunks_exact(2);
+                vector.iter_mut().zip(pairs).for_each(|(v, pair)| *v += pair[0] - pair[1]);
                 if last {
                     clip_to_lattice(&vector, round.clip_norm, &mut lattice);
                     sums.iter_mut().zip(&lattice).for_each(|(s, l)| *s += l);

@@ -17,24 +17,34 @@ pub const MOST_UNITS: u64 = 1 << 40;
 /// so the integer norm is checked exactly, and entries shrink by one until it holds.
 pub fn clip_to_lattice(vector: &[f64], clip_norm: f64, lattice: &mut [i64]) {
     lattice.fill(0);
-    let largest =
-        vector.iter().fold(0.0_f64, |m, v| if v.is_finite() { m.max(v.abs()) } else { f64::INFINITY });
+    // The bits of positive floats are ordered as the floats are, and those of infinity and NaN come last.
+    let largest = f64::from_bits(vector.iter().map(|v| v.abs().to_bits()).max().unwrap_or(0));
     if !largest.is_finite() || largest == 0.0 {
         return;
     }
-    // Dividing by the largest entry first keeps the sum of squares within range for any finite input.
-    let norm = largest * vector.iter().map(|v| (v / largest).powi(2)).sum::<f64>().sqrt();
+    // Against the largest entry the sum of squares stays within range for any finite input.
+    let norm = largest * sum_of_squares(vector, 1.0 / largest).sqrt();
     let scale = RADIUS as f64 / clip_norm.max(norm);
     for (out, v) in lattice.iter_mut().zip(vector) {
         *out = (v * scale).clamp(-(RADIUS as f64), RADIUS as f64) as i64;
     }
-    while squared_norm(lattice) > (RADIUS as u128).pow(2) {
+    while squared_norm(lattice) > (RADIUS * RADIUS) as u64 {
         lattice.iter_mut().for_each(|v| *v -= v.signum());
     }
 }
 
-fn squared_norm(lattice: &[i64]) -> u128 {
-    lattice.iter().map(|v| u128::from(v.unsigned_abs()).pow(2)).sum()
+/// Of the entries times `factor`, in four sums side by side.
+fn sum_of_squares(vector: &[f64], factor: f64) -> f64 {
+    let mut sums = [0.0; 4];
+    for part in vector.chunks(sums.len()) {
+        sums.iter_mut().zip(part).for_each(|(sum, v)| *sum += (v * factor) * (v * factor));
+    }
+    sums.iter().sum()
+}
+
+/// Exact: entries of at most [`RADIUS`] leave room for 2²⁴ of them, and an overflow would panic.
+fn squared_norm(lattice: &[i64]) -> u64 {
+    lattice.iter().map(|v| v.unsigned_abs() * v.unsigned_abs()).sum()
 }
 
 /// Adds two integer sums.

@@ -14,6 +14,7 @@ pub mod calibration;
 pub mod cohort;
 pub mod event;
 pub(crate) mod exp;
+mod hazards;
 pub mod histogram;
 pub mod journal;
 pub mod mechanism;

@@ -2,10 +2,10 @@
 //!
 //! A loss of a row depends on that row and the model alone; a row without an outcome has none. Cox's partial
 //! likelihood is no such loss (it couples rows through risk sets), so survival uses the full likelihood with
-//! the baseline hazard of the synthetic rows: `ℓ = H₀(t)·exp(η) − δ·(η + log h₀(t))`.
+//! the baseline hazard of the synthetic rows ([`super::hazards`]).
 
-use super::exp::exp_all;
-use super::predictor::{Hazard, Linear, Node, Predictor, TimeGrid, Tree};
+use super::hazards::{self, Hazards, Seen};
+use super::predictor::{Linear, Node, Predictor, TimeGrid, Tree};
 use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul};
 
 /// Rows scored at once. Blocks are always full (padded with zeros), so that the bits of a row's loss
@@ -32,20 +32,20 @@ pub enum BlockOutcome<'a> {
 /// All candidates of a round, with the linear parts packed for one matrix product.
 pub struct ScoringPack<'a> {
     candidates: &'a [Candidate],
+    hazards: Hazards,
     /// The trees of all candidates, in order.
     trees: Vec<FlatTree>,
     n_features: usize,
-    /// `n_outputs × n_features`: coefficients of all linear predictors.
+    /// `n_outputs × n_features`: coefficients of all logistic regressions.
     coef: Vec<f64>,
     intercept: Vec<f64>,
 }
 
 /// Working memory of one thread.
 pub struct Scratch {
-    /// Linear predictors, `n_outputs × BLOCK`.
+    /// Logits of the logistic regressions, `n_outputs × BLOCK`.
     eta: Vec<f64>,
-    /// Interval of each row's time, and how far into it.
-    place: Vec<(usize, f64)>,
+    hazards: hazards::Scratch,
     /// Logits of one row.
     logits: Vec<f64>,
 }
@@ -53,21 +53,19 @@ pub struct Scratch {
 impl<'a> ScoringPack<'a> {
     /// Packs the candidates of a round; `n_features` is the encoded width.
     pub fn new(candidates: &'a [Candidate], n_features: usize) -> Self {
-        let (mut trees, mut coef, mut intercept) = (Vec::new(), Vec::new(), Vec::new());
-        for (_, model) in candidates.iter().flatten() {
+        let (mut hazards, mut trees, mut coef, mut intercept) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let models = candidates.iter().enumerate().flat_map(|(i, c)| c.iter().map(move |model| (i, model)));
+        for (candidate, (weight, model)) in models {
             match model {
                 Predictor::Linear(Linear { coef: c, intercept: i }) => {
                     coef.extend_from_slice(c);
                     intercept.extend_from_slice(i);
                 }
-                Predictor::Hazard(hazard) => {
-                    coef.extend_from_slice(&hazard.coef);
-                    intercept.push(0.0);
-                }
+                Predictor::Hazard(hazard) => hazards.push((candidate, *weight, hazard)),
                 Predictor::Tree(tree) => trees.push(FlatTree::new(tree)),
             }
         }
-        Self { candidates, trees, n_features, coef, intercept }
+        Self { candidates, hazards: Hazards::new(&hazards), trees, n_features, coef, intercept }
     }
 
     /// Number of candidates.
@@ -78,11 +76,11 @@ impl<'a> ScoringPack<'a> {
     /// Working memory for [`Self::losses`].
     pub fn scratch(&self) -> Scratch {
         let eta = vec![0.0; BLOCK * self.intercept.len()];
-        Scratch { eta, place: Vec::with_capacity(BLOCK), logits: Vec::new() }
+        Scratch { eta, hazards: self.hazards.scratch(), logits: Vec::new() }
     }
 
     /// Losses of the first `n_rows` rows of a block (`BLOCK × n_features`, zero-padded) under every
-    /// candidate, into `out` (`n_candidates × BLOCK`).
+    /// candidate, into `out` (`BLOCK × n_candidates`).
     pub fn losses(
         &self,
         x: &[f64],
@@ -93,21 +91,20 @@ impl<'a> ScoringPack<'a> {
     ) {
         out.fill(0.0);
         self.linear_parts(x, scratch);
-        let Scratch { eta, place, logits } = scratch;
-        if let BlockOutcome::Survival(time, _, grid) = outcome {
-            place.clear();
-            place.extend(time[..n_rows].iter().map(|&t| grid.locate(t)));
-        }
-        let mut rest = eta.as_slice();
-        let mut trees = self.trees.iter();
-        for (candidate, out) in self.candidates.iter().zip(out.chunks_exact_mut(BLOCK)) {
+        self.add_hazards(x, n_rows, outcome, scratch, out);
+        let Scratch { eta, logits, .. } = scratch;
+        let (mut rest, mut trees) = (eta.as_slice(), self.trees.iter());
+        let n_candidates = self.candidates.len();
+        for (i, candidate) in self.candidates.iter().enumerate() {
             for (weight, model) in candidate {
-                let (own, next) = rest.split_at(BLOCK * n_outputs(model));
-                rest = next;
-                let out = &mut out[..n_rows];
+                let out = out[i..].iter_mut().step_by(n_candidates).take(n_rows);
                 match model {
-                    Predictor::Hazard(hazard) => add_hazard(hazard, *weight, own, place, outcome, out),
-                    Predictor::Linear(_) => add_linear(*weight, own, outcome, logits, out),
+                    Predictor::Hazard(_) => {}
+                    Predictor::Linear(linear) => {
+                        let (own, next) = rest.split_at(BLOCK * linear.intercept.len());
+                        rest = next;
+                        add_linear(*weight, own, outcome, logits, out);
+                    }
                     Predictor::Tree(tree) => {
                         if let Some(flat) = trees.next() {
                             let mut leaves = [0; BLOCK];
@@ -123,7 +120,26 @@ impl<'a> ScoringPack<'a> {
         }
     }
 
-    /// `coef · xᵀ + intercept` of all linear predictors in one product.
+    fn add_hazards(
+        &self,
+        x: &[f64],
+        n_rows: usize,
+        outcome: BlockOutcome<'_>,
+        scratch: &mut Scratch,
+        out: &mut [f64],
+    ) {
+        if self.hazards.is_empty() {
+            return;
+        }
+        let BlockOutcome::Survival(time, event, grid) = outcome else { return out.fill(f64::NAN) };
+        let seen = time[..n_rows].iter().zip(event).map(|(&time, &event)| {
+            let (interval, into) = grid.locate(time);
+            (!time.is_nan() && !event.is_nan()).then_some(Seen { interval, into, event })
+        });
+        self.hazards.add(x, seen, self.candidates.len(), &mut scratch.hazards, out);
+    }
+
+    /// `coef · xᵀ + intercept` of all logistic regressions in one product.
     fn linear_parts(&self, x: &[f64], scratch: &mut Scratch) {
         if self.intercept.is_empty() {
             return;
@@ -145,16 +161,14 @@ impl<'a> ScoringPack<'a> {
     }
 }
 
-fn n_outputs(model: &Predictor) -> usize {
-    match model {
-        Predictor::Linear(linear) => linear.intercept.len(),
-        Predictor::Hazard(_) => 1,
-        Predictor::Tree(_) => 0,
-    }
-}
-
 /// Log loss of logistic regression: softmax, or for one output the logistic function.
-fn add_linear(weight: f64, eta: &[f64], outcome: BlockOutcome<'_>, logits: &mut Vec<f64>, out: &mut [f64]) {
+fn add_linear<'o>(
+    weight: f64,
+    eta: &[f64],
+    outcome: BlockOutcome<'_>,
+    logits: &mut Vec<f64>,
+    out: impl Iterator<Item = &'o mut f64>,
+) {
     if eta.len() == BLOCK {
         for (row, (eta, out)) in eta.iter().zip(out).enumerate() {
             if let Some(p) = positive(row, outcome) {
@@ -163,7 +177,7 @@ fn add_linear(weight: f64, eta: &[f64], outcome: BlockOutcome<'_>, logits: &mut 
         }
         return;
     }
-    for (row, out) in out.iter_mut().enumerate() {
+    for (row, out) in out.enumerate() {
         logits.clear();
         logits.extend(eta.chunks_exact(BLOCK).map(|output| output[row]));
         let shift = log_sum_exp(logits);
@@ -190,34 +204,6 @@ fn class_loss(log_prob: &[f64], row: usize, outcome: BlockOutcome<'_>) -> f64 {
             -log_prob.iter().zip(&p[row * n_classes..][..n_classes]).map(|(l, p)| l * p).sum::<f64>()
         }
         BlockOutcome::Survival(..) => f64::NAN,
-    }
-}
-
-/// Full survival likelihood with a piecewise-constant baseline.
-fn add_hazard(
-    hazard: &Hazard,
-    weight: f64,
-    eta: &[f64],
-    place: &[(usize, f64)],
-    outcome: BlockOutcome<'_>,
-    out: &mut [f64],
-) {
-    let BlockOutcome::Survival(time, event, _) = outcome else {
-        out.fill(f64::NAN);
-        return;
-    };
-    let mut rate = hazard.log_hazard.clone();
-    exp_all(&mut rate);
-    let mut risk = [0.0; BLOCK];
-    risk.copy_from_slice(eta);
-    exp_all(&mut risk);
-    for (row, ((out, eta), risk)) in out.iter_mut().zip(eta).zip(&risk).enumerate() {
-        let (interval, into) = place[row];
-        let cumulative = hazard.cumulative[interval] + into * rate[interval];
-        let loss = cumulative * risk - event[row] * (eta + hazard.log_hazard[interval]);
-        if !(time[row].is_nan() || event[row].is_nan()) {
-            *out += weight * loss;
-        }
     }
 }
 
