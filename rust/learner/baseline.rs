@@ -19,8 +19,8 @@ pub(crate) struct Row {
     pub risk: f64,
 }
 
-/// Log hazards in the intervals, and cumulative hazards at their left edges, for features that are
-/// not centred: `centre` is the linear predictor of their means.
+/// Log hazards in the intervals, and cumulative hazards at their left edges, of rows in descending order of time,
+/// for features that are not centred: `centre` is the linear predictor of their means.
 pub(crate) fn fit(
     rows: impl Iterator<Item = Row>,
     grid: &TimeGrid,
@@ -31,14 +31,19 @@ pub(crate) fn fit(
     // The two vectors returned first hold events and exposure.
     let (mut events, mut exposure) = (vec![0.0; n], vec![0.0; n]);
     let width = |interval: usize| grid.edges[interval + 1] - grid.edges[interval];
-    for row in rows {
-        let (interval, into) = grid.locate(row.time);
-        let risk = row.risk;
-        events[interval] += f64::from(u8::from(row.event));
-        exposure[interval] += risk * into;
-        for (earlier, exposure) in exposure[..interval].iter_mut().enumerate() {
-            *exposure += risk * width(earlier);
+    // Who is seen in a later interval lived through all earlier ones.
+    let (mut interval, mut lived) = (n - 1, 0.0);
+    for Row { time, event, risk } in rows {
+        while interval > 0 && time <= grid.edges[interval] {
+            interval -= 1;
+            exposure[interval] = lived * width(interval);
         }
+        events[interval] += f64::from(u8::from(event));
+        exposure[interval] += risk * (time - grid.edges[interval]).clamp(0.0, width(interval));
+        lived += risk;
+    }
+    for (earlier, exposure) in exposure[..interval].iter_mut().enumerate() {
+        *exposure = lived * width(earlier);
     }
     let least_exposure = LEAST_EXPOSURE * (grid.edges[n] - grid.edges[0]);
     let overall =

@@ -99,7 +99,8 @@ impl Hazards {
     /// Losses of one row in place of its risks.
     fn turn_into_losses(&self, seen: &Seen, eta: &[f64], risk: &mut [f64]) {
         let at = seen.interval * risk.len()..(seen.interval + 1) * risk.len();
-        let [cumulative, rate, log] = [&self.cumulative, &self.rate, &self.log_hazard].map(|t| &t[at.clone()]);
+        let [cumulative, rate, log] =
+            [&self.cumulative, &self.rate, &self.log_hazard].map(|t| &t[at.clone()]);
         let baseline = cumulative.iter().zip(rate).zip(log);
         for ((risk, eta), ((cumulative, rate), log_hazard)) in risk.iter_mut().zip(eta).zip(baseline) {
             *risk = (cumulative + seen.into * rate) * *risk - seen.event * (eta + log_hazard);

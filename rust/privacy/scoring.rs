@@ -53,7 +53,8 @@ pub struct Scratch {
 impl<'a> ScoringPack<'a> {
     /// Packs the candidates of a round; `n_features` is the encoded width.
     pub fn new(candidates: &'a [Candidate], n_features: usize) -> Self {
-        let (mut hazards, mut trees, mut coef, mut intercept) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut hazards, mut trees, mut coef, mut intercept) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let models = candidates.iter().enumerate().flat_map(|(i, c)| c.iter().map(move |model| (i, model)));
         for (candidate, (weight, model)) in models {
             match model {
