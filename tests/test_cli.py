@@ -214,6 +214,11 @@ def test_survival_from_parquet(here):
     assert result.exit_code == 0, result.output
     assert "C-index" in result.stdout
     assert "integrated Brier" in result.stdout
+    result = run("recondense", "release", "--learner", "cox", "--rows", "25", "--out", "again")
+    assert result.exit_code == 0, result.output
+    rows = pd.read_csv("again/condensed.csv")
+    assert len(rows) == 25 and list(rows.columns) == list(pd.read_csv("release/condensed.csv").columns)
+    assert run("verify", "again").exit_code == 0
 
 
 def test_weighted_mixture_and_direct_mode(here):

@@ -8,16 +8,30 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from lifelines import CoxPHFitter, KaplanMeierFitter, WeibullAFTFitter
+from lifelines import (
+    AalenAdditiveFitter,
+    CoxPHFitter,
+    KaplanMeierFitter,
+    LogLogisticAFTFitter,
+    LogNormalAFTFitter,
+    PiecewiseExponentialRegressionFitter,
+    WeibullAFTFitter,
+)
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
-from sksurv.ensemble import RandomSurvivalForest
-from sksurv.linear_model import CoxPHSurvivalAnalysis
+from sksurv.ensemble import (
+    ComponentwiseGradientBoostingSurvivalAnalysis,
+    ExtraSurvivalTrees,
+    GradientBoostingSurvivalAnalysis,
+    RandomSurvivalForest,
+)
+from sksurv.linear_model import CoxnetSurvivalAnalysis, CoxPHSurvivalAnalysis
 from sksurv.svm import FastSurvivalSVM
+from sksurv.tree import SurvivalTree
 from xgboost import XGBClassifier
 from zodc.learners import Cox, Logistic, Tree, resolve, teacher
 from zodc.models import PythonModel, classification_losses, numeric_frame, survival_losses
@@ -202,8 +216,16 @@ def test_classifiers_give_the_log_loss(estimator, absent) -> None:
         CoxPHFitter(penalizer=0.1),
         CoxPHFitter(),
         WeibullAFTFitter(penalizer=0.1),
+        LogNormalAFTFitter(penalizer=0.1),
+        LogLogisticAFTFitter(penalizer=0.1),
+        PiecewiseExponentialRegressionFitter([2.0, 5.0], penalizer=0.1),
         CoxPHSurvivalAnalysis(alpha=0.1),
+        CoxnetSurvivalAnalysis(fit_baseline_model=True),
+        SurvivalTree(min_samples_leaf=30, random_state=1),
         RandomSurvivalForest(30, min_samples_leaf=15, random_state=1),
+        ExtraSurvivalTrees(30, min_samples_leaf=15, random_state=1),
+        GradientBoostingSurvivalAnalysis(n_estimators=20, random_state=1),
+        ComponentwiseGradientBoostingSurvivalAnalysis(n_estimators=20, random_state=1),
     ],
     ids=lambda e: type(e).__name__,
 )
@@ -216,6 +238,19 @@ def test_survival_models_give_the_full_likelihood(estimator) -> None:
     # A model that knows nothing: one hazard for all.
     rate = train[2][:, 1].sum() / train[2][:, 0].sum()
     assert losses.mean() < (rate * test[2][:, 0] - test[2][:, 1] * np.log(rate)).mean()
+
+
+def test_a_model_that_answers_at_its_own_times_is_read_at_the_grid() -> None:
+    """Aalen's additive model takes no times."""
+    train = _survival(np.random.default_rng(1), 400)
+    model = resolve(AalenAdditiveFitter(coef_penalizer=1.0), SURVIVAL).bound(GRID, seed=3).models[0][1]
+    predict, frame = model._fit(train), model.frame(train)
+    assert predict is not None
+    table = frame.assign(t=train[2][:, 0], e=train[2][:, 1])
+    curves = AalenAdditiveFitter(coef_penalizer=1.0).fit(table, "t", "e").predict_survival_function(frame)
+    at_all = curves.reindex(curves.index.union(GRID)).ffill().fillna(1.0)
+    np.testing.assert_allclose(predict(frame), at_all.loc[GRID].to_numpy().T, rtol=1e-12)
+    assert np.isfinite(_losses(model, train, train)).all()
 
 
 def test_survival_losses_against_a_naive_twin() -> None:

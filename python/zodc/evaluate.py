@@ -29,6 +29,7 @@ from zodc.curves import Judged
 from zodc.encoded import Rows, encode_rows, encode_with_cells, release_rows
 from zodc.evaluation_plots import EvaluationPlots
 from zodc.metrics import Bools, Estimate, Floats
+from zodc.models import survival_at
 from zodc.options import OptionError
 from zodc.release import Release, survival_records
 from zodc.schema import Schema
@@ -176,13 +177,13 @@ def _survival(model: Any, train: Rows, test: Rows, times: Floats) -> Floats:
     assert train.time is not None
     if not isinstance(model, RegressionFitter):
         fitted = clone(model).fit(x, survival_records(np.column_stack([train.time, train.codes])))
-        curves = fitted.predict_survival_function(x_test, return_array=True)
-        before = np.column_stack([np.ones(len(x_test)), curves])
-        steps = np.searchsorted(fitted.unique_times_, times, side="right")
-        return np.asarray(before[:, steps])
+        steps = np.asarray(fitted.predict_survival_function(x_test, return_array=True))
+        return survival_at(times, fitted.unique_times_, steps)
     table = x.assign(time_=np.maximum(train.time, 1e-9), event_=train.event)
     fitted = copy.deepcopy(model).fit(table, duration_col="time_", event_col="event_")
-    return np.asarray(fitted.predict_survival_function(x_test, times=times).to_numpy().T)
+    curves = fitted.predict_survival_function(x_test, times=times)
+    # Aalen's additive model answers at times of its own.
+    return survival_at(times, curves.index.to_numpy(), curves.to_numpy().T)
 
 
 def _predict(model: Any, train: Rows, test: Rows, times: Floats) -> Floats:

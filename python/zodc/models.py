@@ -22,7 +22,7 @@ from zodc.options import OptionError
 from zodc.schema import Column, Schema
 from zodc.tables import Table
 
-__all__ = ["PythonModel", "classification_losses", "numeric_frame", "survival_losses"]
+__all__ = ["PythonModel", "classification_losses", "numeric_frame", "survival_at", "survival_losses"]
 
 # Probabilities below this count as this, so that no loss is infinite: forests predict exact zeros. Of an
 # event within an interval given survival up to it, and of survival itself, likewise.
@@ -203,7 +203,8 @@ class PythonModel:
 
         def predict(rows: pd.DataFrame) -> Floats:
             survival = model.predict_survival_function(rows[names].reset_index(drop=True), times=grid)
-            return np.asarray(survival, dtype=np.float64).T
+            # Aalen's additive model answers at times of its own.
+            return survival_at(grid, np.asarray(survival.index), np.asarray(survival, dtype=np.float64).T)
 
         return predict
 
@@ -215,9 +216,7 @@ class PythonModel:
 
         def predict(rows: pd.DataFrame) -> Floats:
             survival = np.asarray(model.predict_survival_function(rows, return_array=True), dtype=np.float64)
-            steps = np.column_stack([np.ones(len(survival)), survival])
-            at: Floats = steps[:, np.searchsorted(model.unique_times_, grid, side="right")]
-            return at
+            return survival_at(grid, model.unique_times_, survival)
 
         return predict
 
@@ -322,6 +321,22 @@ def survival_losses(survival: Floats, outcome: Floats, edges: Floats) -> Floats:
     cumulative = before[row, interval] + hazard * (time - edges[interval])
     losses: Floats = cumulative - event * np.log(hazard)
     return losses
+
+
+def survival_at(times: Floats, known: Floats, survival: Floats) -> Floats:
+    """Survival curves at other times, of shape (n_rows, n_times).
+
+    Parameters
+    ----------
+    times : array of shape (n_times,)
+        Where they are wanted.
+    known : array of shape (n_known,)
+        Ascending times of the curves, which are constant between them and 1 before.
+    survival : array of shape (n_rows, n_known)
+    """
+    steps = np.column_stack([np.ones(len(survival)), survival])
+    at: Floats = steps[:, np.searchsorted(known, times, side="right")]
+    return at
 
 
 def _row_by_row(predict: Predict, rows: pd.DataFrame, n_outputs: int) -> Floats:
