@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import json
 import pickle
 import re
 from dataclasses import replace
@@ -27,6 +28,7 @@ from sksurv.ensemble import RandomSurvivalForest
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from xgboost import XGBClassifier
 from zodc import Condenser, Release, Schema, phases, verify
+from zodc.recipe import default_recipe
 from zodc.schema import Column
 
 
@@ -430,6 +432,38 @@ def test_all_rows_of_a_patient_count_once() -> None:
     x_new, _ = _condenser(schema).fit_resample(frame)
     assert "id" not in x_new
     assert _condenser(schema).fit(frame).release_.plan.unit == "patient"
+
+
+def test_few_patients_are_clipped_tighter_where_the_refit_undoes_it() -> None:
+    recipe = default_recipe(survival=True, n_features=10, kind="smooth")
+    wide = recipe.private.clip
+    for count, share in ((-3.0, 0.2), (150.0, 0.2), (750.0, 0.5), (1_500.0, 1.0), (1e6, 1.0)):
+        schedule = recipe.private_for(count, 10)
+        assert schedule.clip.start == pytest.approx(share * wide.start)
+        assert schedule.clip.end == pytest.approx(share * wide.end)
+        assert replace(schedule, clip=wide) == recipe.private
+    assert replace(recipe, refit_sd=0.0).private_for(150.0, 10) == recipe.private
+    assert replace(recipe, full_clip_from=0.0).private_for(150.0, 10) == recipe.private
+    classes = default_recipe(survival=False, n_features=10, kind="any")
+    assert classes.private_for(150.0, 10) == classes.private
+
+
+@pytest.mark.parametrize("mode", ["two_phase", "direct"])
+def test_the_clip_follows_the_noisy_count(monkeypatch, mode: str) -> None:
+    asked = []
+    condense = phases.private_native
+
+    def listen(decoder, cohort, learners, recipe, **options):
+        asked.append(recipe.private.clip.start)
+        return condense(decoder, cohort, learners, recipe, **options)
+
+    monkeypatch.setattr(phases, "private_native", listen)
+    release = _condenser(SURVIVAL, learner="cox", mode=mode, epsilon=5.0).fit(survivors(120)).release_
+    count = json.loads(release.marginals)["count"]
+    share = min(1.0, max(0.2, count / (150 * len(SURVIVAL.features)))) if mode == "two_phase" else 1.0
+    assert asked == [pytest.approx(share * release.recipe.private.clip.start)] and (share < 1.0) == (
+        mode != "direct"
+    )
 
 
 @pytest.mark.parametrize("recipe", [replace(quick(), hazard_intervals=3)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -331,8 +332,9 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         is_direct = self.mode == "direct"
         asked = objective if is_direct else learners.teacher(self.schema.task, c=recipe.teacher_c)
         n_asked = n_rows if is_last else recipe.teacher_rows
+        schedule = recipe.private_for(json.loads(marginals)["count"], len(self.schema.features))
         teacher, trace, answers = self._private_phase(
-            decoder, cohort, encoded, asked, recipe, n_asked, seed, progress
+            decoder, cohort, encoded, asked, replace(recipe, private=schedule), n_asked, seed, progress
         )
         # Paid for: whatever becomes of the free phase, it must not be lost.
         self.release_ = Release(

@@ -25,6 +25,8 @@ _MOST_DRAWN = 7_500
 MOST_REFITTED = 1000
 # Sharpness at which labels are those of the likeliest rows.
 _HARD = 64.0
+# The least share of the clip that few patients get.
+_LEAST_CLIP = 0.2
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,10 @@ class Recipe:
         Rounds that ask the patients.
     directions : int
         Directions K of a private round.
+    full_clip_from : float
+        Noisy count of patients a feature column from which rounds clip as `private` says. Fewer are clipped
+        tighter in proportion, to a fifth at least, where the refit undoes the bias of it: a wide clip lets in
+        little but noise then. 0 clips all as `private` says.
     marginal_share : float
         Share of the budget, in squared GDP parameter, for the noisy marginals.
     teacher_rows : int
@@ -103,6 +109,7 @@ class Recipe:
 
     private: Schedule
     directions: int
+    full_clip_from: float
     marginal_share: float
     teacher_rows: int
     teacher_c: float
@@ -125,8 +132,15 @@ class Recipe:
         schedules = {name: _schedule(values[name]) for name in ("private", "public")}
         # Releases of 0.1.0's first days have no penalty of the teacher: it was 1; their labels were hard,
         # their teachers were not fitted again, and their rows were the first draw.
-        older = {"teacher_c": 1.0, "sharpness": _HARD, "refit_sd": 0.0, "draws": 1}
+        older = {"teacher_c": 1.0, "sharpness": _HARD, "refit_sd": 0.0, "draws": 1, "full_clip_from": 0.0}
         return cls(**{**older, **values, **schedules})
+
+    def private_for(self, patients: float, n_features: int) -> Schedule:
+        """Return the private rounds for a noisy count of patients and a number of feature columns."""
+        wanted = self.full_clip_from * n_features if self.refit_sd > 0.0 else 0.0
+        share = min(1.0, max(_LEAST_CLIP, patients / wanted)) if wanted > 0.0 else 1.0
+        clip = Anneal(share * self.private.clip.start, share * self.private.clip.end)
+        return replace(self.private, clip=clip)
 
     def but(
         self,
@@ -192,6 +206,7 @@ def default_recipe(
     recipe = Recipe(
         private=private,
         directions=32,
+        full_clip_from=150.0 if survival else 0.0,
         marginal_share=0.12 if survival else 0.15,
         teacher_rows=200,
         teacher_c=0.03 if is_wide else 0.2,
