@@ -329,8 +329,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         decoder = Decoder(self.schema.to_json(), marginals, recipe.hazard_intervals)
         objective = objective.bound(decoder.time_grid, seed)
         is_last = self.mode == "direct" or objective.is_served_by_teacher(refitted=recipe.refit_sd > 0.0)
-        is_direct = self.mode == "direct"
-        asked = objective if is_direct else learners.teacher(self.schema.task, c=recipe.teacher_c)
+        asked = objective if self.mode == "direct" else learners.teacher(self.schema.task, c=recipe.teacher_c)
         n_asked = n_rows if is_last else recipe.teacher_rows
         schedule = recipe.private_for(json.loads(marginals)["count"], len(self.schema.features))
         teacher, trace, answers = self._private_phase(

@@ -58,7 +58,7 @@ MUTANTS = {
         (
             ("RADIUS as f64 / clip_norm.max(norm)", "RADIUS as f64 / clip_norm.max(0.0 * norm)"),
             ("(v * scale).clamp(-(RADIUS as f64), RADIUS as f64) as i64", "(v * scale) as i64"),
-            ("squared_norm(lattice) > (RADIUS as u128).pow(2)", "squared_norm(lattice) > u128::MAX / 2"),
+            ("squared_norm(lattice) > (RADIUS * RADIUS) as u64", "RADIUS < 0 && squared_norm(lattice) > 0"),
         ),
         f"{WORST}[one round]",
     ),
@@ -93,7 +93,7 @@ MUTANTS = {
         (
             ("RADIUS as f64 / clip_norm.max(norm)", "2.0 * RADIUS as f64 / clip_norm.max(norm)"),
             ("(v * scale).clamp(-(RADIUS as f64), RADIUS as f64) as i64", "(v * scale) as i64"),
-            ("> (RADIUS as u128).pow(2)", "> (2 * RADIUS as u128).pow(2)"),
+            ("(RADIUS * RADIUS) as u64", "(4 * RADIUS * RADIUS) as u64"),
         ),
         f"{WORST}[one round]",
     ),
@@ -108,18 +108,20 @@ MUTANTS = {
         f"{CHECKS}::test_a_small_sample_hides_a_patient_as_claimed",
     ),
     "partial_likelihood": Mutant(
-        "rust/privacy/scoring.rs",
+        "rust/privacy/hazards.rs",
         (
             (
-                "for (row, ((out, eta), risk)) in out.iter_mut().zip(eta).zip(&risk)",
-                "for (row, ((out, own), risk)) in out.iter_mut().zip(eta).zip(&risk)",
+                "let rows = scratch.eta",
+                "let mut at_risk = vec![0.0; n];\n"
+                "        for eta in scratch.eta.chunks_exact(n) {\n"
+                "            at_risk.iter_mut().zip(eta).for_each(|(sum, eta)| *sum += eta.exp());\n"
+                "        }\n"
+                "        let rows = scratch.eta",
             ),
             (
-                "let loss = cumulative * risk - event[row] * (eta + hazard.log_hazard[interval]);",
-                "let at_risk = time.iter().zip(eta).filter(|(t, _)| **t >= time[row]);\n"
-                "        let at_risk = at_risk.map(|(_, e)| e.exp());\n"
-                "        let at_risk = at_risk.sum::<f64>().ln();\n"
-                "        let loss = event[row] * (at_risk - own) + 0.0 * cumulative * risk;",
+                "for (&(candidate, weight), loss) in self.owners.iter().zip(&scratch.risk) {",
+                "let partial = eta.iter().zip(&at_risk).map(|(eta, sum)| seen.event * (sum.ln() - eta));\n"
+                "            for (&(candidate, weight), loss) in self.owners.iter().zip(partial) {",
             ),
         ),
         f"{CHECKS}::test_no_patient_moves_an_answer_through_the_others",
