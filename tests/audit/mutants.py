@@ -112,15 +112,18 @@ MUTANTS = {
         (
             (
                 "let rows = scratch.eta",
-                "let mut at_risk = vec![0.0; n];\n"
-                "        for eta in scratch.eta.chunks_exact(n) {\n"
-                "            at_risk.iter_mut().zip(eta).for_each(|(sum, eta)| *sum += eta.exp());\n"
-                "        }\n"
+                "let (all, seen) = (scratch.eta.clone(), seen.collect::<Vec<_>>());\n"
+                "        let times: Vec<_> = seen.iter().flatten().map(|s| (s.interval, s.into)).collect();\n"
                 "        let rows = scratch.eta",
             ),
             (
                 "for (&(candidate, weight), loss) in self.owners.iter().zip(&scratch.risk) {",
-                "let partial = eta.iter().zip(&at_risk).map(|(eta, sum)| seen.event * (sum.ln() - eta));\n"
+                "let own = (seen.interval, seen.into);\n"
+                "            let at_risk = |h: usize| {\n"
+                "                let later = times.iter().enumerate().filter(|(_, time)| **time >= own);\n"
+                "                later.map(|(row, _)| all[row * n + h].exp()).sum::<f64>()\n"
+                "            };\n"
+                "            let partial = (0..n).map(|h| seen.event * (at_risk(h).ln() - eta[h]));\n"
                 "            for (&(candidate, weight), loss) in self.owners.iter().zip(partial) {",
             ),
         ),
