@@ -3,7 +3,7 @@
 
 use super::exp::exp_all;
 use super::predictor::Hazard;
-use super::scoring::BLOCK;
+use super::scoring::{BLOCK, BlockOutcome};
 use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul};
 
 /// All hazards of a round, in order of their candidates.
@@ -29,10 +29,10 @@ pub(super) struct Scratch {
 }
 
 /// Outcome of a row: the interval of its time, how far into it, and 1 for an event.
-pub(super) struct Seen {
-    pub interval: usize,
-    pub into: f64,
-    pub event: f64,
+struct Seen {
+    interval: usize,
+    into: f64,
+    event: f64,
 }
 
 impl Hazards {
@@ -54,28 +54,32 @@ impl Hazards {
         }
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.owners.is_empty()
-    }
-
     /// Working memory for [`Self::add`].
     pub fn scratch(&self) -> Scratch {
         let n = self.owners.len();
         Scratch { eta: vec![0.0; BLOCK * n], risk: vec![0.0; n] }
     }
 
-    /// Adds the weighted losses of a block's rows to `out` (`BLOCK × n_candidates`); a row without an outcome
-    /// has none.
+    /// Adds the weighted losses of the first `n_rows` rows of a block to `out` (`BLOCK × n_candidates`); a row
+    /// without an outcome has none.
     pub fn add(
         &self,
         x: &[f64],
-        seen: impl Iterator<Item = Option<Seen>>,
+        n_rows: usize,
+        outcome: BlockOutcome<'_>,
         n_candidates: usize,
         scratch: &mut Scratch,
         out: &mut [f64],
     ) {
         let n = self.owners.len();
+        if n == 0 {
+            return;
+        }
+        let BlockOutcome::Survival(time, event, grid) = outcome else { return out.fill(f64::NAN) };
+        let seen = time[..n_rows].iter().zip(event).map(|(&time, &event)| {
+            let (interval, into) = grid.locate(time);
+            (!time.is_nan() && !event.is_nan()).then_some(Seen { interval, into, event })
+        });
         let n_features = self.coef.len() / n;
         let views = (
             ArrayView2::from_shape((BLOCK, n_features), x),

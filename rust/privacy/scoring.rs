@@ -4,7 +4,7 @@
 //! likelihood is no such loss (it couples rows through risk sets), so survival uses the full likelihood with
 //! the baseline hazard of the synthetic rows ([`super::hazards`]).
 
-use super::hazards::{self, Hazards, Seen};
+use super::hazards::{self, Hazards};
 use super::predictor::{Linear, Node, Predictor, TimeGrid, Tree};
 use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul};
 
@@ -92,10 +92,10 @@ impl<'a> ScoringPack<'a> {
     ) {
         out.fill(0.0);
         self.linear_parts(x, scratch);
-        self.add_hazards(x, n_rows, outcome, scratch, out);
-        let Scratch { eta, logits, .. } = scratch;
-        let (mut rest, mut trees) = (eta.as_slice(), self.trees.iter());
+        let Scratch { eta, hazards, logits } = scratch;
         let n_candidates = self.candidates.len();
+        self.hazards.add(x, n_rows, outcome, n_candidates, hazards, out);
+        let (mut rest, mut trees) = (eta.as_slice(), self.trees.iter());
         for (i, candidate) in self.candidates.iter().enumerate() {
             for (weight, model) in candidate {
                 let out = out[i..].iter_mut().step_by(n_candidates).take(n_rows);
@@ -119,25 +119,6 @@ impl<'a> ScoringPack<'a> {
                 }
             }
         }
-    }
-
-    fn add_hazards(
-        &self,
-        x: &[f64],
-        n_rows: usize,
-        outcome: BlockOutcome<'_>,
-        scratch: &mut Scratch,
-        out: &mut [f64],
-    ) {
-        if self.hazards.is_empty() {
-            return;
-        }
-        let BlockOutcome::Survival(time, event, grid) = outcome else { return out.fill(f64::NAN) };
-        let seen = time[..n_rows].iter().zip(event).map(|(&time, &event)| {
-            let (interval, into) = grid.locate(time);
-            (!time.is_nan() && !event.is_nan()).then_some(Seen { interval, into, event })
-        });
-        self.hazards.add(x, seen, self.candidates.len(), &mut scratch.hazards, out);
     }
 
     /// `coef · xᵀ + intercept` of all logistic regressions in one product.
