@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from cohorts import BUDGET, CLASSES, SURVIVAL, patients, quick, survivors
 from sklearn.metrics import roc_auc_score
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from zodc import Condenser, weighted_rows
 from zodc._zodc import Rows
-from zodc.draws import best_draw, misranking, n_draws
+from zodc.draws import best_draw, misranking, misranking_of_risk, n_draws
 from zodc.options import seed_of_draw
 from zodc.phases import native_losses
 from zodc.recipe import default_recipe
@@ -140,14 +140,56 @@ def test_a_draw_whose_fit_overflows_is_not_kept(release, monkeypatch) -> None:
     assert rows.index(other.latents.tolist()) != lost
 
 
-def test_survival_rows_for_any_learner_are_judged_by_cox_regression() -> None:
+def _risk_by_hand(release, population, rows) -> float:
+    """One less the mean AUROC of trees of events per cumulated hazard, each grown to its own depth."""
+    decoder = release.decoder
+    x = decoder.encode_table(*decoder.population_table(population)[:2])
+    cells, missing, outcome = decoder.table(rows)
+    time, event = outcome.T
+    at_risk = (time[None, :] >= time[:, None]).sum(axis=1)
+    passed = np.array([sum(1 / at_risk[i] for i in np.flatnonzero((time <= t) & (event == 1))) for t in time])
+    passed = np.maximum(passed, passed[passed > 0].min())
+    log_hazard = np.linspace(-20, 20, 400_001)
+    mean = [np.mean(1 - np.exp(-np.exp(h + population.log_risk))) for h in log_hazard[::4000]]
+    low = log_hazard[::4000][np.searchsorted(mean, 0.5) - 1]
+    fine = log_hazard[(log_hazard >= low) & (log_hazard <= low + 0.41)]
+    mean = [np.mean(1 - np.exp(-np.exp(h + population.log_risk))) for h in fine]
+    chance = 1 - np.exp(-np.exp(fine[np.searchsorted(mean, 0.5)] + population.log_risk))
+    areas = []
+    for depth in (3, 5, 8):
+        tree = DecisionTreeRegressor(
+            criterion="poisson", max_depth=depth, min_samples_leaf=10, random_state=0
+        )
+        tree.fit(decoder.encode_table(cells, missing), event / passed, passed)
+        rate = np.tile(tree.predict(x), 2)
+        areas.append(
+            roc_auc_score(np.repeat([1, 0], len(x)), rate, sample_weight=np.concatenate([chance, 1 - chance]))
+        )
+    return 1 - np.mean(areas)
+
+
+def test_survival_rows_for_any_learner_are_judged_by_trees_of_events_per_hazard() -> None:
     condenser = Condenser._with_test_noise(1, SURVIVAL, recipe=quick(SURVIVAL), random_state=0, **BUDGET)
     release = condenser.fit(survivors(2000)).release_
     recipe = quick(SURVIVAL, kind="any")
-    recipe = replace(recipe, draws=4, public=replace(recipe.public, rounds=0))
-    made = release.recondense("any", n_rows=60, recipe=recipe, random_state=3)
-    best = _best_by_own_loss(release, recipe, 60, 3, "cox")
-    assert np.array_equal(made.rows.latents, best.latents)
+    recipe = replace(recipe, draws=4, population_rows=500, public=replace(recipe.public, rounds=0))
+    made = release.recondense("any", n_rows=100, recipe=recipe, random_state=3)
+    population = release.population(500, 3)
+    draws = _draws(release, recipe, 100, 3)
+    judge = misranking_of_risk(release.decoder, population)
+    losses = [judge(release.decoder.table(rows)) for rows in draws]
+    assert losses == pytest.approx([_risk_by_hand(release, population, rows) for rows in draws], abs=1e-4)
+    assert len(set(losses)) > 1
+    best = draws[int(np.argmin(losses))]
+    assert np.array_equal(made.rows.latents, best.latents) and made.rows.outcome == best.outcome
+
+
+def test_survival_rows_without_events_rank_nobody() -> None:
+    condenser = Condenser._with_test_noise(1, SURVIVAL, recipe=quick(SURVIVAL), random_state=0, **BUDGET)
+    release = condenser.fit(survivors(500)).release_
+    cells, missing, outcome = release.decoder.population_table(release.population(50, 1))
+    outcome[:, 1] = 0.0
+    assert misranking_of_risk(release.decoder, release.population(50, 2))((cells, missing, outcome)) == 0.5
 
 
 def test_progress_tells_the_draws(release) -> None:
@@ -164,12 +206,12 @@ def test_wide_tables_get_fewer_draws(n_features: int, expected: int) -> None:
     assert default_recipe(survival=False, n_features=n_features, kind="any").draws == expected
 
 
-def test_survival_rows_are_the_first_draw_but_for_foreign_models() -> None:
+def test_survival_rows_for_cox_regression_are_the_first_draw() -> None:
     draws = {
         kind: default_recipe(survival=True, n_features=8, kind=kind).draws
-        for kind in ("any", "smooth", "foreign")
+        for kind in ("any", "smooth", "native", "foreign")
     }
-    assert draws["any"] == draws["smooth"] == 1 < draws["foreign"]
+    assert draws == {"any": 32, "smooth": 1, "native": 1, "foreign": 16}
 
 
 def test_weighted_rows_are_the_best_draw(release) -> None:

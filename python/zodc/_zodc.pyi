@@ -158,6 +158,10 @@ class Answers:
 class Population:
     """Pseudo-patients drawn from the noisy marginals and labelled by the teacher."""
 
+    @property
+    def log_risk(self) -> NDArray[np.float64]:
+        """Log hazard ratio of each pseudo-patient by the teacher; empty for classification."""
+
 @final
 class Decoder:
     """Everything public that decodes latents: schema, noisy marginals, the hazard's time grid."""

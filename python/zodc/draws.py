@@ -10,14 +10,16 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
+from lifelines import NelsonAalenFitter
 from numpy.typing import NDArray
-from sklearn.tree import DecisionTreeClassifier
+from scipy.optimize import brentq
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from zodc._zodc import Decoder
+from zodc._zodc import Decoder, Population
 from zodc.cells import Floats
 from zodc.tables import Table
 
-__all__ = ["best_draw", "misranking", "n_draws"]
+__all__ = ["best_draw", "misranking", "misranking_of_risk", "n_draws"]
 
 Draw = TypeVar("Draw")
 
@@ -25,6 +27,7 @@ Draw = TypeVar("Draw")
 # tree only from winning.
 _DEPTHS = (3, 5, 8)
 _LEAST_IN_LEAF = 5
+_LEAST_IN_SURVIVAL_LEAF = 10
 # Rows up to which all draws are made: larger ones differ less, and cost more.
 _ROWS = 500
 
@@ -92,21 +95,74 @@ def misranking(decoder: Decoder, population: Table) -> Callable[[Table, Floats |
         tree = DecisionTreeClassifier(
             max_depth=max(_DEPTHS), min_samples_leaf=_LEAST_IN_LEAF, random_state=0
         ).fit(train, labels, weight)
-        return 1.0 - float(np.mean(_aurocs(tree, x, probability)))
+        predicted: Floats = np.zeros((tree.tree_.node_count, probability.shape[1]))
+        predicted[:, tree.classes_] = tree.tree_.value[:, 0]
+        return 1.0 - float(np.mean(_aurocs(tree, predicted, x, probability)))
 
     return loss
 
 
-def _aurocs(tree: DecisionTreeClassifier, x: NDArray[np.float32], probability: Floats) -> list[float]:
+def misranking_of_risk(decoder: Decoder, population: Population) -> Callable[[Table], float]:
+    """Return a loss of survival rows, as `misranking` for classes.
+
+    The tree is one of events per cumulated hazard (LeBlanc and Crowley 1992, Biometrics 48:411); a
+    pseudo-patient has the event, by the teacher, by a time at which half of all have it.
+
+    Parameters
+    ----------
+    decoder : Decoder
+        Of a survival task.
+    population : Population
+        Pseudo-patients.
+
+    Returns
+    -------
+    callable
+        Takes rows whose outcome holds times and events.
+    """
+    cells, missing, _ = decoder.population_table(population)
+    x, chance = decoder.encode_table(cells, missing).astype(np.float32), _half_have_it(population.log_risk)
+    probability = np.column_stack([1.0 - chance, chance])
+
+    def loss(rows: Table) -> float:
+        train, (time, event) = decoder.encode_table(*rows[:2]), rows[2].T
+        if not event.any():
+            return 0.5
+        hazard = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(time, event)
+        passed = hazard.cumulative_hazard_at_times(time).to_numpy()
+        passed = np.maximum(passed, passed[passed > 0.0].min())
+        tree = DecisionTreeRegressor(
+            criterion="poisson",
+            max_depth=max(_DEPTHS),
+            min_samples_leaf=_LEAST_IN_SURVIVAL_LEAF,
+            random_state=0,
+        ).fit(train, event / passed, passed)
+        rate = tree.tree_.value[:, 0, 0]
+        return 1.0 - float(np.mean(_aurocs(tree, np.column_stack([-rate, rate]), x, probability)))
+
+    return loss
+
+
+def _half_have_it(log_risk: Floats) -> Floats:
+    """Probability of the event for each log hazard ratio, by the time when it is a half in the mean."""
+    risk = np.exp(log_risk - log_risk.max())
+    hazard = brentq(lambda log: float(np.mean(-np.expm1(-np.exp(log) * risk))) - 0.5, -5.0, 700.0)
+    return np.asarray(-np.expm1(-np.exp(hazard) * risk))
+
+
+def _aurocs(
+    tree: DecisionTreeClassifier | DecisionTreeRegressor,
+    predicted: Floats,
+    x: NDArray[np.float32],
+    probability: Floats,
+) -> list[float]:
     """AUROC of a tree cut at each of the depths, among rows with class probabilities.
 
-    From sums over the nodes: `roc_auc_score` with the rows as weights says the same, and takes longer than
-    the tree to fit.
+    `predicted` has a score of each node for each class. From sums over the nodes: `roc_auc_score` with the
+    rows as weights says the same, and takes longer than the tree to fit.
     """
     n_classes, nodes = probability.shape[1], tree.tree_
     leaf = nodes.apply(x)
-    predicted: Floats = np.zeros((nodes.node_count, n_classes))
-    predicted[:, tree.classes_] = nodes.value[:, 0]
     # Of two classes the second is the positive one.
     positive = [1] if n_classes == 2 else range(n_classes)
     areas = []
@@ -119,7 +175,7 @@ def _aurocs(tree: DecisionTreeClassifier, x: NDArray[np.float32], probability: F
     return areas
 
 
-def _ancestors(tree: DecisionTreeClassifier, depth: int) -> NDArray[np.int64]:
+def _ancestors(tree: DecisionTreeClassifier | DecisionTreeRegressor, depth: int) -> NDArray[np.int64]:
     """Node in which each node ends up when the tree is cut at a depth."""
     parent, level = np.zeros((2, tree.tree_.node_count), dtype=np.int64)
     # A parent comes before its children.

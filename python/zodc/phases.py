@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from zodc._zodc import Answers, Cohort, Decoder, FittedModels, Population, Rows, Search
 from zodc.cells import Floats
-from zodc.draws import best_draw, misranking, n_draws
+from zodc.draws import best_draw, misranking, misranking_of_risk, n_draws
 from zodc.options import ModelError, seed_of_draw
 from zodc.recipe import Recipe, Schedule
 from zodc.tables import Table
@@ -241,7 +241,7 @@ def public(
     native_json = teacher_json if is_open else objective.native_json
     losses = _Losses(objective.models, native_json, decoder.population_table(population), n_jobs)
     draws = n_draws(recipe.draws, n_rows)
-    judge = _judge_of_draws(decoder, losses, is_open=is_open)
+    judge = _judge_of_draws(decoder, losses, population if is_open else None)
     start = best_draw(drawn, judge, draws, _reporter(progress, "draws", draws))
     schedule = recipe.public
     if objective.models:
@@ -259,10 +259,15 @@ def public(
     return rows
 
 
-def _judge_of_draws(decoder: Decoder, losses: _Losses, *, is_open: bool) -> Callable[[Rows], float]:
-    """Classification rows that serve any learner are judged by trees, all others by the mean loss."""
-    if not is_open or decoder.time_grid is not None:
+def _judge_of_draws(
+    decoder: Decoder, losses: _Losses, population: Population | None
+) -> Callable[[Rows], float]:
+    """Rows that serve any learner are judged by trees on a `population`, all others by the mean loss."""
+    if population is None:
         return partial(losses.mean, decoder)
+    if decoder.time_grid is not None:
+        misranked_risk = misranking_of_risk(decoder, population)
+        return lambda rows: misranked_risk(decoder.table(rows))
     misranked = misranking(decoder, losses.test)
     return lambda rows: misranked(decoder.table(rows), None)
 

@@ -8,6 +8,7 @@
 
 use super::FixedOutcome;
 use super::start::Rows;
+use crate::learner::linalg::{add_scaled, dot};
 use crate::marginals::codec::Codec;
 use crate::marginals::{Marginals, OutcomeMarginal};
 use rand::{Rng, RngExt};
@@ -18,6 +19,8 @@ use std::f64::consts::{FRAC_1_SQRT_2, PI};
 const LARGEST_SHIFT: f64 = 1.5;
 /// Least variance that is left to a column within a class.
 const LEAST_VARIANCE: f64 = 0.2;
+/// Latents up to which chance correlations are taken out: with more it would take seconds.
+const MOST_DECORRELATED: usize = 500;
 
 /// Shifts of the normal scores by class.
 pub struct Dependence {
@@ -64,22 +67,56 @@ impl Dependence {
     /// Latents of `n_rows` pseudo-patients, `n_rows × n_latents`.
     pub fn draw(&self, n_rows: usize, generator: &mut impl Rng) -> Vec<f64> {
         let n_latents = self.spread.len();
-        let mut latents = Vec::with_capacity(n_rows * n_latents);
-        for _ in 0..n_rows {
-            let mut left: f64 = generator.random();
-            let passed = self.shares.iter().take_while(|&&share| {
-                left -= share;
-                left >= 0.0
-            });
-            let class = passed.count().min(self.shares.len() - 1);
-            let shift = &self.shift[class * n_latents..][..n_latents];
-            latents.extend(shift.iter().zip(&self.spread).map(|(mean, sd)| {
-                let z: f64 = generator.sample(StandardNormal);
-                0.5 * libm::erfc(-(mean + sd * z) * FRAC_1_SQRT_2)
-            }));
+        let classes: Vec<usize> = (0..n_rows).map(|_| self.class(generator)).collect();
+        let mut scores: Vec<f64> =
+            (0..n_rows * n_latents).map(|_| generator.sample(StandardNormal)).collect();
+        if n_rows >= 2 * n_latents && n_latents <= MOST_DECORRELATED {
+            decorrelate(&mut scores, &classes, self.shares.len());
+        }
+        let mut latents = vec![0.0; n_rows * n_latents];
+        for ((latent, score), sd) in scores.chunks_exact(n_rows.max(1)).enumerate().zip(&self.spread) {
+            for (row, (z, class)) in score.iter().zip(&classes).enumerate() {
+                let shifted = self.shift[class * n_latents + latent] + sd * z;
+                latents[row * n_latents + latent] = 0.5 * libm::erfc(-shifted * FRAC_1_SQRT_2);
+            }
         }
         stratify(&mut latents, n_latents, generator);
         latents
+    }
+
+    /// A class by chance.
+    fn class(&self, generator: &mut impl Rng) -> usize {
+        let mut left: f64 = generator.random();
+        let passed = self.shares.iter().take_while(|&&share| {
+            left -= share;
+            left >= 0.0
+        });
+        passed.count().min(self.shares.len() - 1)
+    }
+}
+
+/// Takes out what correlation chance leaves between normal scores (latent after latent), and between them and the
+/// class, by Gram-Schmidt (Iman, Conover 1982, Communications in Statistics 11:311): a column that says nothing of the
+/// outcome must not seem to through another one that does.
+fn decorrelate(scores: &mut [f64], classes: &[usize], n_classes: usize) {
+    let n_rows = classes.len();
+    for column in scores.chunks_exact_mut(n_rows) {
+        for class in 0..n_classes {
+            let own = || classes.iter().enumerate().filter(|(_, c)| **c == class).map(|(row, _)| row);
+            let mean = own().map(|row| column[row]).sum::<f64>() / own().count().max(1) as f64;
+            own().for_each(|row| column[row] -= mean);
+        }
+    }
+    for latent in 0..scores.len() / n_rows {
+        let (done, rest) = scores.split_at_mut(latent * n_rows);
+        let column = &mut rest[..n_rows];
+        for other in done.chunks_exact(n_rows) {
+            let slope = dot(column, other) / n_rows as f64;
+            add_scaled(column, -slope, other);
+        }
+        let norm = dot(column, column).sqrt();
+        let scale = if norm > 0.0 { (n_rows as f64).sqrt() / norm } else { 0.0 };
+        column.iter_mut().for_each(|z| *z *= scale);
     }
 }
 

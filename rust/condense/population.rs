@@ -91,6 +91,15 @@ impl Population {
         &self.x[..n_rows * width]
     }
 
+    /// Logarithm of each pseudo-patient's hazard ratio to a patient whose features are all 0; empty for classes.
+    pub fn log_risk(&self) -> Vec<f64> {
+        let width = self.coef.len();
+        if width == 0 {
+            return Vec::new();
+        }
+        self.encoded(self.n_rows, width).chunks_exact(width).map(|x| dot(&self.coef, x)).collect()
+    }
+
     /// Mean loss of each candidate.
     ///
     /// # Errors

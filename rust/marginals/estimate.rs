@@ -1,14 +1,20 @@
 //! From noisy counts to marginals: post-processing, no patient in sight.
 
 use super::codec::quantile;
+use super::shapes::{Seen, drawn};
 use super::{Marginal, Marginals, NoisyCounts, OutcomeMarginal, Partition, Partitions};
 use crate::schema::{Role, Schema, Task};
+use std::f64::consts::SQRT_2;
 
 /// Share of the mass that is spread evenly over the bounds when fine bins are cut, so that a part of
 /// the range that the noisy coarse counts call empty still gets a bin.
 const EVEN_SHARE: f64 = 0.05;
 
-/// Present values of a column are trusted when they add up to this many standard deviations of noise.
+/// A continuous column is trusted when this many patients have a value, in standard deviations of a count's noise, and
+/// not at all at one less: shapes find a peak of two in noise alone.
+const PRESENT: f64 = 3.5;
+
+/// Present values of a column of levels are trusted when they add up to this many standard deviations of noise.
 const TRUSTED: f64 = 4.0;
 
 /// Noisy counts of one question, with the noise that each cell carries.
@@ -74,9 +80,9 @@ pub fn fine_partitions(
     n_bins: usize,
 ) -> Partitions {
     let total = coarse.map_or(1.0, |(_, counted)| noisy_count(counted));
-    let cut = |partition: &Partition, counts: &[f64]| match partition {
+    let cut = |partition: &Partition, counts: &[f64], sd: f64| match partition {
         Partition::Bins(edges) => {
-            let (weights, _) = shares(counts, total);
+            let (weights, _) = shares(&drawn(&[Seen { edges, counts, sd }], total).counts[0], total);
             let even = EVEN_SHARE / weights.len() as f64;
             let mixed: Vec<f64> = weights.iter().map(|w| w * (1.0 - EVEN_SHARE) + even).collect();
             let inner = (1..n_bins).map(|b| quantile(edges, &mixed, b as f64 / n_bins as f64));
@@ -93,7 +99,8 @@ pub fn fine_partitions(
         .map(|(j, column)| match (column.n_levels(), coarse) {
             (Some(n), _) => Some(Partition::Levels(n)),
             (None, Some((asked, counted))) => {
-                Some(cut(asked.features[j].as_ref()?, counted.features[j].as_ref()?))
+                let (partition, counts) = (asked.features[j].as_ref()?, counted.features[j].as_ref()?);
+                Some(cut(partition, counts, counted.feature_sd))
             }
             (None, None) => None,
         })
@@ -103,7 +110,7 @@ pub fn fine_partitions(
         (Task::Survival, Some((Partitions { outcome: Some(asked), .. }, counted))) => {
             // The two halves of the survival histogram share their time bins: cut by their sum.
             let folded = counted.outcome.as_ref().map(|c| fold(c));
-            folded.map(|counts| cut(asked, &counts))
+            folded.map(|counts| cut(asked, &counts, counted.outcome_sd * SQRT_2))
         }
         (Task::Survival, _) => None,
     };
@@ -130,22 +137,13 @@ pub fn marginals(
     let features = (0..fine.1.features.len())
         .map(|j| {
             let counts = fine.1.features[j].as_deref().unwrap_or(&[1.0, 0.0]);
-            let (weights, missing) = shares(counts, count);
-            let doubt = doubt(counts, count, fine.1.feature_sd);
-            match (&fine.0.features[j], coarse) {
-                (Some(Partition::Bins(edges)), Some((asked, counted))) => {
-                    let shape =
-                        coarse_shape(&asked.features[j], counted.features[j].as_deref(), coarse_count);
-                    let (edges, mut parts) = refine(edges, &[&weights], shape);
-                    let range = edges[edges.len() - 1] - edges[0];
-                    let even: Vec<f64> = edges.windows(2).map(|bin| (bin[1] - bin[0]) / range).collect();
-                    Marginal { missing, edges, weights: mix(&parts.swap_remove(0), &even, doubt) }
-                }
-                _ => {
-                    let even = vec![1.0 / weights.len() as f64; weights.len()];
-                    Marginal { missing, edges: Vec::new(), weights: mix(&weights, &even, doubt) }
-                }
-            }
+            let seen = coarse.and_then(|(asked, counted)| {
+                let later = seen(fine.0.features[j].as_ref(), Some(counts), fine.1.feature_sd)?;
+                let first =
+                    seen(asked.features[j].as_ref(), counted.features[j].as_deref(), counted.feature_sd)?;
+                Some([later, first])
+            });
+            seen.map_or_else(|| levelled(counts, count, fine.1.feature_sd), |seen| continuous(&seen, count))
         })
         .collect();
     Marginals {
@@ -156,14 +154,41 @@ pub fn marginals(
     }
 }
 
+/// Bins of a continuous column with their counts.
+fn seen<'a>(partition: Option<&'a Partition>, counts: Option<&'a [f64]>, sd: f64) -> Option<Seen<'a>> {
+    match (partition, counts) {
+        (Some(Partition::Bins(edges)), Some(counts)) => Some(Seen { edges, counts, sd }),
+        _ => None,
+    }
+}
+
+/// Marginal of a continuous column: the later counts, and the shape of the first ones inside their bins. A peak that may
+/// be one of the noise's is spread evenly over the bounds: a wrong narrow one would make every patient an outlier.
+fn continuous(seen: &[Seen<'_>; 2], total: f64) -> Marginal {
+    let drawn = drawn(seen, total);
+    let (weights, missing) = shares(&drawn.counts[0], total);
+    let shape = (seen[1].edges, shares(&drawn.counts[1], total).0);
+    let (edges, parts) = refine(seen[0].edges, &[&weights], Some(shape));
+    let range = edges[edges.len() - 1] - edges[0];
+    let even: Vec<f64> = edges.windows(2).map(|bin| (bin[1] - bin[0]) / range).collect();
+    let doubt = (PRESENT - drawn.present / seen[0].sd).clamp(0.0, 1.0);
+    Marginal { missing, edges, weights: mix(&parts[0], &even, doubt) }
+}
+
+/// Marginal of a column of levels: what is in doubt is spread evenly.
+fn levelled(counts: &[f64], total: f64, sd: f64) -> Marginal {
+    let (weights, missing) = shares(counts, total);
+    let even = vec![1.0 / weights.len() as f64; weights.len()];
+    Marginal { missing, edges: Vec::new(), weights: mix(&weights, &even, doubt(counts, total, sd)) }
+}
+
 /// Weights of which `share` gives way to `other`.
 fn mix(weights: &[f64], other: &[f64], share: f64) -> Vec<f64> {
     weights.iter().zip(other).map(|(w, o)| w * (1.0 - share) + o * share).collect()
 }
 
-/// How little the noisy counts of present values say, in `[0, 1]`: 0 where they add up to
-/// [`TRUSTED`] standard deviations of their noise. What is in doubt is spread evenly over the bounds:
-/// a wrong narrow peak would make every patient an outlier.
+/// How little the noisy counts of a column's levels say, in `[0, 1]`: 0 where they add up to [`TRUSTED`] standard
+/// deviations of their noise.
 fn doubt(counts: &[f64], total: f64, sd: f64) -> f64 {
     let n_bins = counts.len() - 1;
     let present: f64 = project(counts, total)[..n_bins].iter().sum();

@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod estimate;
+pub mod shapes;
 
 use crate::privacy::predictor::TimeGrid;
 use crate::schema::{Kind, Role, Schema};

@@ -10,7 +10,7 @@ use crate::marginals::{Marginals, OutcomeMarginal};
 use crate::privacy::predictor::{Predictor, TimeGrid};
 use crate::schema::Schema;
 use crate::zeroth_order::{ZerothOrder, schedule::Schedule};
-use numpy::{PyArray2, PyReadonlyArray2};
+use numpy::{PyArray1, PyArray2, PyReadonlyArray2};
 use pyo3::prelude::*;
 
 /// Synthetic rows as latents in [0, 1] with the outcome that stays fixed. Public.
@@ -53,6 +53,15 @@ impl Rows {
 #[pyclass(frozen, module = "zodc._zodc")]
 pub struct Population {
     inner: population::Population,
+}
+
+#[pymethods]
+impl Population {
+    /// Log hazard ratio of each pseudo-patient by the teacher; empty for classification.
+    #[getter]
+    fn log_risk<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        PyArray1::from_vec(py, self.inner.log_risk())
+    }
 }
 
 /// Noisy answers of late rounds, with what was proposed and how it was asked. Public.
