@@ -1,6 +1,6 @@
 //! Noisy counts drawn towards smooth shapes: nearer the truth where noise is large, the same where it is small.
 
-use _zodc::marginals::shapes::{Seen, drawn, erlang};
+use _zodc::marginals::shapes::{Seen, erlang, shrink};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -31,7 +31,7 @@ fn errors(truth: &[f64], sd: f64) -> (f64, f64) {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         let noisy: Vec<f64> =
             truth.iter().map(|t| t + sd * generator.sample::<f64, _>(StandardNormal)).collect();
-        let found = drawn(&[Seen { edges: &edges(), counts: &noisy, sd }], 400.0);
+        let found = shrink(&[Seen { edges: &edges(), counts: &noisy, sd }], 400.0);
         let square = |counts: &[f64]| counts.iter().zip(truth).map(|(c, t)| (c - t).powi(2)).sum::<f64>();
         raw += square(&noisy);
         own += square(&found.counts[0]);
@@ -77,7 +77,7 @@ fn what_no_shape_explains_is_kept() {
         let (raw, own) = errors(&truth, sd);
         assert!(own < 1.01 * raw, "{sd}: {own} {raw}");
     }
-    let found = drawn(&[Seen { edges: &edges(), counts: &truth, sd: 1e-3 }], 400.0);
+    let found = shrink(&[Seen { edges: &edges(), counts: &truth, sd: 1e-3 }], 400.0);
     assert!(found.counts[0].iter().zip(&truth).all(|(c, t)| (c - t).abs() < 1e-3));
 }
 
@@ -89,7 +89,7 @@ proptest! {
         total in 1.0..1e6_f64,
     ) {
         let edges: Vec<f64> = (0..noisy.len()).map(|e| (e * e) as f64).collect();
-        let found = drawn(&[Seen { edges: &edges, counts: &noisy, sd }], total);
+        let found = shrink(&[Seen { edges: &edges, counts: &noisy, sd }], total);
         prop_assert_eq!(found.counts[0].len(), noisy.len());
         prop_assert!(found.counts[0].iter().all(|c| c.is_finite()));
         prop_assert!((-1e-9..=total * (1.0 + 1e-9)).contains(&found.present));

@@ -240,7 +240,6 @@ def public(
     is_open = not objective.models and not json.loads(objective.native_json)
     native_json = teacher_json if is_open else objective.native_json
     losses = _Losses(objective.models, native_json, decoder.population_table(population), n_jobs)
-    draws = n_draws(recipe.draws, n_rows)
     judge = _judge_of_draws(decoder, losses, population if is_open else None)
     start = best_draw(drawn, judge, draws, _reporter(progress, "draws", draws))
     schedule = recipe.public

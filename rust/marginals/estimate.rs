@@ -1,7 +1,7 @@
 //! From noisy counts to marginals: post-processing, no patient in sight.
 
 use super::codec::quantile;
-use super::shapes::{Seen, drawn};
+use super::shapes::{Seen, shrink};
 use super::{Marginal, Marginals, NoisyCounts, OutcomeMarginal, Partition, Partitions};
 use crate::schema::{Role, Schema, Task};
 use std::f64::consts::SQRT_2;
@@ -82,7 +82,7 @@ pub fn fine_partitions(
     let total = coarse.map_or(1.0, |(_, counted)| noisy_count(counted));
     let cut = |partition: &Partition, counts: &[f64], sd: f64| match partition {
         Partition::Bins(edges) => {
-            let (weights, _) = shares(&drawn(&[Seen { edges, counts, sd }], total).counts[0], total);
+            let (weights, _) = shares(&shrink(&[Seen { edges, counts, sd }], total).counts[0], total);
             let even = EVEN_SHARE / weights.len() as f64;
             let mixed: Vec<f64> = weights.iter().map(|w| w * (1.0 - EVEN_SHARE) + even).collect();
             let inner = (1..n_bins).map(|b| quantile(edges, &mixed, b as f64 / n_bins as f64));
@@ -138,9 +138,12 @@ pub fn marginals(
         .map(|j| {
             let counts = fine.1.features[j].as_deref().unwrap_or(&[1.0, 0.0]);
             let seen = coarse.and_then(|(asked, counted)| {
-                let later = seen(fine.0.features[j].as_ref(), Some(counts), fine.1.feature_sd)?;
-                let first =
-                    seen(asked.features[j].as_ref(), counted.features[j].as_deref(), counted.feature_sd)?;
+                let later = histogram(fine.0.features[j].as_ref(), Some(counts), fine.1.feature_sd)?;
+                let first = histogram(
+                    asked.features[j].as_ref(),
+                    counted.features[j].as_deref(),
+                    counted.feature_sd,
+                )?;
                 Some([later, first])
             });
             seen.map_or_else(|| levelled(counts, count, fine.1.feature_sd), |seen| continuous(&seen, count))
@@ -155,7 +158,7 @@ pub fn marginals(
 }
 
 /// Bins of a continuous column with their counts.
-fn seen<'a>(partition: Option<&'a Partition>, counts: Option<&'a [f64]>, sd: f64) -> Option<Seen<'a>> {
+fn histogram<'a>(partition: Option<&'a Partition>, counts: Option<&'a [f64]>, sd: f64) -> Option<Seen<'a>> {
     match (partition, counts) {
         (Some(Partition::Bins(edges)), Some(counts)) => Some(Seen { edges, counts, sd }),
         _ => None,
@@ -165,13 +168,13 @@ fn seen<'a>(partition: Option<&'a Partition>, counts: Option<&'a [f64]>, sd: f64
 /// Marginal of a continuous column: the later counts, and the shape of the first ones inside their bins. A peak that may
 /// be one of the noise's is spread evenly over the bounds: a wrong narrow one would make every patient an outlier.
 fn continuous(seen: &[Seen<'_>; 2], total: f64) -> Marginal {
-    let drawn = drawn(seen, total);
-    let (weights, missing) = shares(&drawn.counts[0], total);
-    let shape = (seen[1].edges, shares(&drawn.counts[1], total).0);
+    let shrunk = shrink(seen, total);
+    let (weights, missing) = shares(&shrunk.counts[0], total);
+    let shape = (seen[1].edges, shares(&shrunk.counts[1], total).0);
     let (edges, parts) = refine(seen[0].edges, &[&weights], Some(shape));
     let range = edges[edges.len() - 1] - edges[0];
     let even: Vec<f64> = edges.windows(2).map(|bin| (bin[1] - bin[0]) / range).collect();
-    let doubt = (PRESENT - drawn.present / seen[0].sd).clamp(0.0, 1.0);
+    let doubt = (PRESENT - shrunk.present / seen[0].sd).clamp(0.0, 1.0);
     Marginal { missing, edges, weights: mix(&parts[0], &even, doubt) }
 }
 

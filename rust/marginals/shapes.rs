@@ -39,7 +39,7 @@ pub struct Seen<'a> {
 
 /// Noisy counts drawn towards smooth shapes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Drawn {
+pub struct Shrunk {
     /// One list for each histogram: bins and the missing values.
     pub counts: Vec<Vec<f64>>,
     /// Patients with a value whom the shapes expect.
@@ -109,7 +109,7 @@ pub fn erlang(phases: u32, mean: f64, x: f64) -> f64 {
 ///
 /// How far is the rule of James and Stein: all the way where the counts are no further off than noise alone leaves
 /// them, and hardly where the noise is small beside the distance.
-pub fn drawn(seen: &[Seen<'_>], total: f64) -> Drawn {
+pub fn shrink(seen: &[Seen<'_>], total: f64) -> Shrunk {
     let unit = |s: &Seen<'_>| {
         let (lower, upper) = (s.edges[0], s.edges[s.edges.len() - 1]);
         s.edges.iter().map(|e| (e - lower) / (upper - lower)).collect()
@@ -128,7 +128,7 @@ pub fn drawn(seen: &[Seen<'_>], total: f64) -> Drawn {
         let kept = (1.0 - mean.len() as f64 / distance(mean, seen)).max(0.0);
         mean.iter_mut().zip(seen.counts).for_each(|(m, count)| *m += kept * (count - *m));
     }
-    Drawn { counts: mean, present }
+    Shrunk { counts: mean, present }
 }
 
 /// What a shape expects of each count, at the share of missing values that suits it best, and the logarithm of its
