@@ -5,8 +5,9 @@
 //! through; of survival each pseudo-patient has one outcome, drawn by a first model and weighted for others
 //! by its likelihood ratio.
 
-use super::population::{Population, PseudoOutcome, dot};
+use super::population::{Population, PseudoOutcome};
 use crate::error::{Error, Result};
+use crate::learner::linalg::dot;
 use crate::privacy::predictor::{Hazard, Linear, Predictor, TimeGrid};
 use crate::privacy::scoring::BlockOutcome;
 

@@ -5,6 +5,7 @@ use super::dependence::Dependence;
 use super::start::Rows;
 use super::{Problem, Respondent, times};
 use crate::error::{Error, Result};
+use crate::learner::linalg::dot;
 use crate::marginals::codec::Codec;
 use crate::marginals::{Marginals, OutcomeMarginal};
 use crate::privacy::predictor::{Hazard, Predictor, TimeGrid};
@@ -200,10 +201,6 @@ pub fn probabilities(model: &Predictor, x: &[f64], n_classes: usize) -> Vec<f64>
         Predictor::Tree(tree) => leaf(tree, x).iter().map(|l| l.exp()).collect(),
         Predictor::Hazard(_) => vec![f64::NAN; n_classes],
     }
-}
-
-pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// Censoring distribution from the noisy marginals: the reverse Kaplan-Meier estimate on their bins.

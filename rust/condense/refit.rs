@@ -6,11 +6,12 @@
 //! maximum a posteriori estimate. It uses every answer with its full weight, and a clip does not bias it.
 
 use super::expected::{Outcomes, vector};
-use super::population::{Population, dot};
+use super::population::Population;
 use super::scored::{Asking, Scored, told};
 use super::start::Rows;
 use super::{FixedOutcome, Heard, Problem, teacher};
 use crate::error::{Error, Result};
+use crate::learner::linalg::dot;
 use crate::learner::linalg::{factorise, max_abs, solve};
 use crate::marginals::Marginals;
 use crate::privacy::mechanism::RADIUS;

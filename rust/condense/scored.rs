@@ -4,9 +4,9 @@
 
 use super::Heard;
 use super::expected::Outcomes;
-use super::population::dot;
 use super::refit::Asked;
 use crate::error::{Error, Result};
+use crate::learner::linalg::dot;
 use crate::privacy::scoring::{BLOCK, ScoringPack, Scratch};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2};

@@ -6,8 +6,8 @@
 //! `H` of the rows themselves, have those sums over the features for which the teacher's coefficients solve
 //! the score equations of a Cox regression. The outcomes as a whole stay what they are.
 
-use super::population::dot;
 use super::sums::{Features, LANES, columns_of, standard_deviation, standardised, steps};
+use crate::learner::linalg::dot;
 
 /// Partners that a row is compared with, on each side of it in the order of risk: fewer, the more rows there
 /// are to exchange outcomes with.

@@ -24,6 +24,7 @@ pub(crate) fn zeroed(buffer: &mut Vec<f64>, n: usize) -> &mut [f64] {
 /// Sum of the products of two slices of equal length.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     const WIDE: usize = 2 * LANES;
+    debug_assert_eq!(a.len(), b.len());
     let mut sums = [0.0; WIDE];
     let (mut a, mut b) = (a.chunks_exact(WIDE), b.chunks_exact(WIDE));
     for (a, b) in a.by_ref().zip(b.by_ref()) {
