@@ -123,8 +123,6 @@ def _public(column: Column) -> dict[str, Any]:
 def _levels(column: Column) -> list[str] | None:
     if column.categories:
         return list(column.categories)
-    if column.kind == "binary":
-        return ["0", "1"]
     if column.kind == "ordinal" and column.step is not None:
         assert column.lower is not None and column.upper is not None
         n_levels = round((column.upper - column.lower) / column.step) + 1

@@ -111,6 +111,25 @@ fn a_missing_cell_takes_the_noisy_mean_or_the_likeliest_category() {
     assert_eq!(weights(3)[cells[3] as usize], site);
 }
 
+/// Shares may add up to just below 1: a latent of 1 must not find a last category that has none.
+#[test]
+fn a_category_that_nobody_has_is_never_decoded() {
+    let schema = schema(CLASSIFICATION);
+    let mut below = 0;
+    for i in 1..200 {
+        let mut found = found(1.0, 1000);
+        let (a, b) = (f64::from(i) / 300.0, 0.3 / f64::from(i));
+        let whole = a + b;
+        found.features[3].weights = vec![a / whole, b / whole, 0.0];
+        below += i32::from(a / whole + b / whole < 1.0);
+        let codec = Codec::new(&schema, &found).unwrap();
+        let mut cells = vec![0.0; codec.n_columns()];
+        codec.decode_row(&vec![1.0; codec.n_latents()], &mut cells);
+        assert_eq!(cells[3], 1.0, "{i}");
+    }
+    assert!(below > 0);
+}
+
 /// The start has the marginals of the whole in each class: one row in each stratum of each latent.
 #[test]
 fn the_start_is_stratified_by_outcome() {

@@ -28,7 +28,7 @@ from sksurv.ensemble import RandomSurvivalForest
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from xgboost import XGBClassifier
 from zodc import Condenser, Release, Schema, phases, verify
-from zodc.recipe import default_recipe
+from zodc.recipe import Anneal, default_recipe
 from zodc.schema import Column
 
 
@@ -464,6 +464,32 @@ def test_the_clip_follows_the_noisy_count(monkeypatch, mode: str) -> None:
     assert asked == [pytest.approx(share * release.recipe.private.clip.start)] and (share < 1.0) == (
         mode != "direct"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("teacher_rows", 0), ("teacher_c", 0.0), ("teacher_c", float("nan")), ("sharpness", -1.0),
+        ("draws", 0), ("population_rows", 0.5), ("check_every", 0), ("hazard_intervals", 0),
+        ("public_directions", 0),
+        ("refit_sd", -0.1), ("full_clip_from", float("inf")), ("marginal_share", 1.0), ("directions", True),
+    ],
+)  # fmt: skip
+def test_a_setting_that_cannot_be_is_refused_before_it_is_paid_for(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' option"):
+        replace(quick(), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("momentum", 1.0), ("momentum", -0.1), ("rounds", -1), ("clip", Anneal(0.0, 1.0)),
+        ("radius", Anneal(1.0, float("nan"))), ("step", Anneal(1.0, -1.0)),
+    ],
+)  # fmt: skip
+def test_a_schedule_that_cannot_be_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"'{name}"):
+        replace(quick().private, **{name: value})
 
 
 @pytest.mark.parametrize("recipe", [replace(quick(), hazard_intervals=3)])

@@ -50,6 +50,17 @@ def test_redcap_fields_become_columns(redcap):
     assert (columns["vas"]["lower"], columns["vas"]["upper"]) == (0, 100)
 
 
+@pytest.mark.parametrize(
+    "validation", ["number_1dp", "number_2dp", "number_comma_decimal", "number_1dp_comma_decimal", "integer"]
+)
+def test_redcap_numbers_with_fixed_decimals_are_numbers(tmp_path, validation):
+    text = REDCAP.replace('"Height (cm)",,,number,130,215', f'"Height (cm)",,,{validation},131,214')
+    assert text != REDCAP
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    height = _drafted(Schema.draft(dictionary=tmp_path / "a.csv"))["height"]
+    assert (height["kind"], height["lower"], height["upper"]) == ("continuous", 131, 214)
+
+
 def test_redcap_of_the_api_says_the_same(redcap, tmp_path):
     header, rest = REDCAP.split("\n", 1)
     names = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import time
 from decimal import Decimal
@@ -14,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from zodc.cells import number, text_of, unit_numbers
+from zodc.files import read_types
 from zodc.frames import DataError, Encoded, encode, read_table
 from zodc.schema import Column, Schema
 
@@ -125,7 +127,7 @@ def _csv(tmp_path: Path, *rows: str, schema: Schema = SCHEMA) -> Encoded:
 
 
 @pytest.mark.parametrize(
-    "last", ["5,5,5,5,5", "x,x,x,x,x", ",,,z,", '"a,"b,"c,"d,"e', '"20,f,1,9,0', "20", "é,é,é,é,é"]
+    "last", ["5,5,5,5,5", "x,x,x,x,x", ",,,z,", '"a"b,"c,"",d",e', '20,"f ""x""",1,9,0', "20", "é,é,é,é,é"]
 )
 def test_no_line_changes_how_another_is_read(last: str, tmp_path: Path) -> None:
     rows = ["70,m,True,007,1", "True,f,False,07,0", '"30","f",1.0,7,"1"', "inf,m,0,a,1e0"]
@@ -138,10 +140,65 @@ def test_no_line_changes_how_another_is_read(last: str, tmp_path: Path) -> None:
     assert len(set(joined.patient[-n:].tolist())) == 4
 
 
-def test_a_quote_ends_with_its_line(tmp_path: Path) -> None:
-    found = _csv(tmp_path, '20,"f,1,1,0', "30,m,1,2,1", '40,"f",1,3,1')
-    np.testing.assert_array_equal(found.cells[:, 0], [30, 40])
-    np.testing.assert_array_equal(found.cells[:, 1], [1, 0])
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+@pytest.mark.parametrize("note", ["seen today{}stable", "x{}30,m,1,2,1{}fever", "x{}", "{}", 'a ""b""{}c'])
+def test_a_record_over_several_lines_is_no_more_patients(note: str, end: str, tmp_path: Path) -> None:
+    """Its lines would be units of their own, one of them perhaps of another patient's number."""
+    path = tmp_path / "a.csv"
+    rows = ["age,sex,smokes,id,died", "20,f,1,1,0", f'secret,"{note.replace("{}", end)}",1,2,0', "40,f,1,3,1"]
+    path.write_bytes("\n".join(rows).encode())
+    with pytest.raises(DataError, match=r"quote is still open at the end of line 3; .* Parquet") as caught:
+        read_table(path, SCHEMA)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_quote_without_an_end_is_a_fault_of_the_file(tmp_path: Path) -> None:
+    for bad in ('20,"f,1,1,0', '20,f,1,1,"'):
+        with pytest.raises(DataError, match="open at the end of line 2"):
+            _csv(tmp_path, bad, "30,m,1,2,1")
+    (tmp_path / "h.csv").write_text('age,"sex\n20,f\n')
+    with pytest.raises(DataError, match="open at the end of line 1"):
+        read_table(tmp_path / "h.csv", SCHEMA)
+
+
+def test_a_letter_in_a_cell_is_read_and_the_limit_left_as_it_was(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    found = _csv(tmp_path, f'20,"{"y" * 200_000}",1,1,0', '30,"m",1,2,1')
+    np.testing.assert_array_equal(found.cells[:, 0], [20, 30])
+    assert csv.field_size_limit() == limit
+
+
+def test_ids_that_a_spreadsheet_has_rounded_count_as_missing(tmp_path: Path) -> None:
+    """Several patients may have become one, and one unit is priced as one patient."""
+    ids = ["1.23457E+11", "1.23457E+11", "1,5e+12", "123456789012", "12E5", "7E+x"]
+    found = _csv(tmp_path, *(f'20,f,1,"{text}",0' for text in ids))
+    assert len(found.cells) == 3 and len(set(found.patient.tolist())) == 3
+
+
+def test_an_arrow_text_that_is_not_utf_8_is_one_unknown_cell() -> None:
+    bad = pa.array([b"f", b"\xe9", b"m"], pa.binary())
+    sex = pa.StringArray.from_buffers(3, *bad.buffers()[1:])
+    columns = {"age": [20, 30, 40], "sex": sex, "smokes": [0, 1, 1], "id": [1, 2, 3], "died": [0, 1, 1]}
+    found = encode(pa.table(columns), None, SCHEMA)
+    alone = encode(pa.table({**columns, "sex": ["f", "?", "m"]}), None, SCHEMA)
+    np.testing.assert_array_equal(found.cells, alone.cells)
+
+
+def test_a_date_is_no_id() -> None:
+    """One of them may be beyond what Python's dates can hold."""
+    days = pa.array([1, 2, 10_000_000], pa.int32()).cast(pa.date32())
+    table = pa.table({"age": [1, 2, 3], "sex": ["f"] * 3, "smokes": [0] * 3, "id": days, "died": [0, 1, 1]})
+    with pytest.raises(DataError, match="column 'id': its type"):
+        encode(table, None, SCHEMA)
+
+
+def test_a_first_line_with_a_date_is_no_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for line in ("P-001,SMITH John,1950-02-01,yes", "x,01/02/1950", "y,1.2.50"):
+        path.write_text(f"{line}\n")
+        with pytest.raises(DataError, match="holds a number or a date") as caught:
+            read_types(path)
+        assert "SMITH" not in str(caught.value)
 
 
 def test_commas_at_the_end_of_lines_are_no_fields(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def ledger(path: Path, plan: Plan) -> Ledger:
     """Give a ledger with two charges."""
-    ledger = Ledger(path, epsilon=2.0, delta=1e-5, cohort="ward 7")
+    ledger = Ledger.create(path, epsilon=2.0, delta=1e-5, cohort="ward 7")
     ledger.charge(plan)
     ledger.charge(plan)
     return ledger
@@ -53,7 +53,6 @@ def refused(ledger: Ledger, plan: Plan, words: str) -> None:
     before = state(ledger.path)
     actions = [
         lambda: Ledger(ledger.path),
-        lambda: Ledger(ledger.path, epsilon=2.0, delta=1e-5),
         lambda: ledger.charge(plan),
         lambda: ledger.entries,
         lambda: ledger.has_charge("x", plan),
@@ -148,13 +147,14 @@ def test_the_file_of_another_program(path: Path) -> None:
     sql(path, "CREATE TABLE contacts (name)", "PRAGMA application_id = 99")
     before = state(path)
     with pytest.raises(LedgerError, match="belongs to another program"):
-        Ledger(path, epsilon=1.0, delta=1e-5)
+        Ledger(path)
     path.with_name("notes.txt").write_text("no database at all, and longer than a header of SQLite. " * 40)
     before = state(path)
     with pytest.raises(LedgerError, match="damaged, cut, or no ledger"):
-        Ledger(path.with_name("notes.txt"), epsilon=1.0, delta=1e-5)
-    with pytest.raises(LedgerError, match="cannot be written"):
-        Ledger(path.parent, epsilon=1.0, delta=1e-5)
+        Ledger(path.with_name("notes.txt"))
+    for there in (path, path.with_name("notes.txt"), path.parent):
+        with pytest.raises(LedgerError, match="exists already"):
+            Ledger.create(there, epsilon=1.0, delta=1e-5)
     assert state(path) == before
 
 
@@ -229,7 +229,7 @@ def test_an_old_state_put_back(ledger: Ledger, path: Path, plan: Plan) -> None:
 
 
 def test_another_ledger_put_in_its_place(ledger: Ledger, path: Path, plan: Plan) -> None:
-    other = Ledger(path.with_name("other.ledger"), epsilon=9.0, delta=1e-5)
+    other = Ledger.create(path.with_name("other.ledger"), epsilon=9.0, delta=1e-5)
     other.charge(plan)
     shutil.copy2(head_of(other.path), head_of(path))
     refused(ledger, plan, "head file 'ward.ledger.head' belongs to another ledger")
@@ -310,7 +310,7 @@ def test_nobody_charges_between_the_commit_and_the_witness_of_another(
 def test_killed_at_random_times_it_is_never_broken(path: Path, plan: Plan) -> None:
     """A charge that was told of is never lost; one that was not told of is there wholly or not at all."""
     told = path.with_name("told")
-    Ledger(path, epsilon=1e6, delta=1e-5)
+    Ledger.create(path, epsilon=1e6, delta=1e-5)
     for round_ in range(12):
         child = os.fork()
         if child == 0:
@@ -352,7 +352,7 @@ def file_limit(size: int):
 
 @pytest.mark.parametrize("size", [0, 100, 600, 3000, 8192, 10000])
 def test_a_full_disk_in_the_middle_of_a_charge(path: Path, size: int) -> None:
-    ledger = Ledger(path, epsilon=1e6, delta=1e-5)
+    ledger = Ledger.create(path, epsilon=1e6, delta=1e-5)
     long = condenser().plan().to_dict()
     # Big enough for new pages of the database.
     long["charges"] = long["charges"] * 60
@@ -372,9 +372,9 @@ def test_a_full_disk_in_the_middle_of_a_charge(path: Path, size: int) -> None:
 @pytest.mark.parametrize("size", [0, 100, 3000])
 def test_a_full_disk_while_a_ledger_is_created(path: Path, size: int) -> None:
     with file_limit(size), pytest.raises(LedgerError, match=r"disk|File too large"):
-        Ledger(path, epsilon=1.0, delta=1e-5)
+        Ledger.create(path, epsilon=1.0, delta=1e-5)
     assert state(path) == {}
-    Ledger(path, epsilon=1.0, delta=1e-5)
+    Ledger.create(path, epsilon=1.0, delta=1e-5)
 
 
 @contextmanager
@@ -395,7 +395,7 @@ def test_a_folder_or_file_that_cannot_be_written(plan: Plan, locked: str) -> Non
     folder = Path(tempfile.mkdtemp())
     try:
         path = folder / "ward.ledger"
-        ledger = Ledger(path, epsilon=2.0, delta=1e-5)
+        ledger = Ledger.create(path, epsilon=2.0, delta=1e-5)
         entry = ledger.charge(plan)
         folder.chmod(0o555)
         if locked == "file":
@@ -406,7 +406,7 @@ def test_a_folder_or_file_that_cannot_be_written(plan: Plan, locked: str) -> Non
                 ledger.charge(plan)
             assert Ledger(path).entries == [entry]
             with pytest.raises(LedgerError, match=r"cannot be written|Permission denied"):
-                Ledger(folder / "new.ledger", epsilon=2.0, delta=1e-5)
+                Ledger.create(folder / "new.ledger", epsilon=2.0, delta=1e-5)
         assert state(path) == before
     finally:
         folder.chmod(0o755)
@@ -430,10 +430,10 @@ def test_a_network_file_system(ledger: Ledger, path: Path, plan: Plan, monkeypat
     mounts.write_text(MOUNTS.format(folder=folder, kind=kind))
     refused(ledger, plan, rf"on a network file system \({kind}\)")
     with pytest.raises(LedgerError, match="network file system"):
-        Ledger(tmp_path / "new.ledger", epsilon=1.0, delta=1e-5)
+        Ledger.create(tmp_path / "new.ledger", epsilon=1.0, delta=1e-5)
     assert not (tmp_path / "new.ledger").exists()
     (tmp_path / "deeper").mkdir()
-    Ledger(tmp_path / "deeper" / "new.ledger", epsilon=1.0, delta=1e-5)
+    Ledger.create(tmp_path / "deeper" / "new.ledger", epsilon=1.0, delta=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -140,14 +140,14 @@ def saved(tmp_path_factory) -> Path:
 
 
 def test_a_ledger_charges_what_the_distributions_cost(tmp_path: Path, plan: Plan) -> None:
-    ledger = Ledger(tmp_path / "l", epsilon=0.5, delta=1e-5)
+    ledger = Ledger.create(tmp_path / "l", epsilon=0.5, delta=1e-5)
     entry = ledger.charge(plan)
     assert entry.accountant == "pld" and entry.total <= 0.5 < plan.native_epsilon
     with pytest.raises(BudgetError, match=r"asks for epsilon 0\.49\d+, .* is left of the cohort's total"):
         ledger.charge(plan)
     assert ledger.recompute() == pytest.approx(entry.total)
     # Two of them fit where Rényi accounting has no room for them.
-    pair = Ledger(tmp_path / "pair", epsilon=0.7, delta=1e-5)
+    pair = Ledger.create(tmp_path / "pair", epsilon=0.7, delta=1e-5)
     pair.charge(plan)
     total = pair.charge(plan).total
     oracle = consult([*plan.to_dict()["charges"]] * 2, 1e-5)

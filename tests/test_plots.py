@@ -97,6 +97,16 @@ def test_the_line_of_noise_is_where_noise_lies(neighbours):
     assert abs(ratio - 1) < 0.06
 
 
+def test_the_line_of_noise_is_that_of_few_survivors():
+    """Few patients are clipped tighter than the recipe says, and their noise is less in proportion."""
+    usual = quick(SURVIVAL, rounds=150, kind="smooth")
+    recipe = replace(usual, directions=32, teacher_rows=20, full_clip_from=1e9)
+    condenser = Condenser(SURVIVAL, learner="cox", n_rows=20, recipe=recipe, **BUDGET)
+    release = condenser.fit(survivors(20)).release_
+    ratio = np.sqrt(np.mean((np.array(release.trace) / noise_floor(release)) ** 2))
+    assert abs(ratio - 1) < 0.06
+
+
 def test_bars_hold_all_of_both(classes, survival):
     for release in (classes, survival):
         cells, noisy = released_cells(release), noisy_marginals(release)

@@ -24,6 +24,15 @@ from zodc.label import attacker_tpr, gaussian_tpr, label
 HOSTILE = '<script>alert("1")</script>'
 
 
+def test_shares_of_the_budget_count_samples_at_their_rate():
+    """What a sampled round costs falls with the rate; the plan set 15 % aside for the marginals."""
+    condenser = Condenser(CLASSES, learner="logistic", expected_patients=1_000_000, **BUDGET)
+    found = list(report_module.questions({"events": condenser.plan().to_dict()["charges"]}))
+    assert "random sample" in found[-1].mechanism
+    assert sum(q.share for q in found) == pytest.approx(1.0)
+    assert 0.08 < sum(q.share for q in found if q.what == "marginals") < 0.3
+
+
 class Page(HTMLParser):
     """Tags with their attributes, and the text outside of style sheets."""
 

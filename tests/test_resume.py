@@ -116,6 +116,15 @@ def test_marginals_without_an_answer_need_a_new_run(tmp_path):
         condenser().fit(patients(), journal=journal, resume=True)
 
 
+def test_a_wrong_seed_lets_the_journal_go(tmp_path):
+    journal = tmp_path / "run.journal"
+    condenser(random_state=3).fit(patients(), journal=journal)
+    with pytest.raises(ValueError, match="'random_state' option") as kept:
+        condenser(random_state=-1).fit(patients(), journal=journal, resume=True)
+    condenser(random_state=3).fit(patients(), journal=journal, resume=True)
+    assert kept.value is not None  # its traceback held the lock
+
+
 def test_a_journal_is_never_overwritten(tmp_path):
     journal = tmp_path / "run.journal"
     condenser().fit(patients(), journal=journal)
@@ -165,7 +174,7 @@ def test_other_options_are_named_and_refused(tmp_path, change, name):
 
 
 def test_a_resumed_run_is_charged_once(tmp_path):
-    ledger = zodc.Ledger(tmp_path / "ward.ledger", epsilon=1.5, delta=1e-5)
+    ledger = zodc.Ledger.create(tmp_path / "ward.ledger", epsilon=1.5, delta=1e-5)
     journal = tmp_path / "run.journal"
     condenser(ledger=ledger).fit(patients(), journal=journal)
     cut(journal, 8)
@@ -179,7 +188,7 @@ def test_a_resumed_run_is_charged_once(tmp_path):
 
 def test_a_run_that_was_not_charged_yet_is_charged_when_resumed(tmp_path, monkeypatch):
     """A kill between the journal's first line and the charge."""
-    ledger = zodc.Ledger(tmp_path / "ward.ledger", epsilon=1.5, delta=1e-5)
+    ledger = zodc.Ledger.create(tmp_path / "ward.ledger", epsilon=1.5, delta=1e-5)
     journal = tmp_path / "run.journal"
 
     def killed(*_, **__):
@@ -195,7 +204,7 @@ def test_a_run_that_was_not_charged_yet_is_charged_when_resumed(tmp_path, monkey
 
 
 def test_a_budget_that_cannot_pay_leaves_no_journal(tmp_path):
-    ledger = zodc.Ledger(tmp_path / "ward.ledger", epsilon=0.5, delta=1e-5)
+    ledger = zodc.Ledger.create(tmp_path / "ward.ledger", epsilon=0.5, delta=1e-5)
     with pytest.raises(zodc.BudgetError):
         condenser(ledger=ledger).fit(patients(), journal=tmp_path / "run.journal")
     assert not (tmp_path / "run.journal").exists() and not ledger.entries
@@ -326,7 +335,7 @@ def kill_until_done(kills: int, seed: int) -> int:
     """Kill a run at random times until it is done; return how often it was killed."""
     rng, killed = np.random.default_rng(seed), 0
     seen: dict[str, str] = {}
-    ledger = zodc.Ledger("ward.ledger", epsilon=1.0, delta=1e-5)
+    ledger = zodc.Ledger.create("ward.ledger", epsilon=1.0, delta=1e-5)
     while True:
         process = start()
         if killed < kills:

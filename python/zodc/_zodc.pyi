@@ -129,10 +129,6 @@ class Journal:
     def header(self) -> str:
         """The text with which the run began."""
 
-    @property
-    def n_questions(self) -> int:
-        """Questions on record when it was opened."""
-
 @final
 class Rows:
     """Synthetic rows as latents in [0, 1], with the outcome that stays fixed."""

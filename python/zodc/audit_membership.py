@@ -134,7 +134,7 @@ def traces(release: Release, records: pd.DataFrame, reference: pd.DataFrame) -> 
     -------
     ndarray of shape (n_records, n_traces)
         Log density under the marginals over that of the reference: summed over the columns, and the
-        least; the least count of a record's bins; nearness to rows over nearness to the reference; the
+        least; the three least counts of a record's bins; nearness to rows over nearness to the reference; the
         loss under a model of the teacher rows, below that under a model of the reference; the same of the
         teacher fitted again.
     """

@@ -8,6 +8,7 @@ its column's type, one patient's cell could change how all others are read.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -32,6 +33,8 @@ UNKNOWN = -1.0
 _WORDS = {"false": 0.0, "true": 1.0}
 # From here on neighbouring whole numbers are one float.
 _EXACT = 2.0**53
+# A number as spreadsheets write it when it has many digits: several patients may have become one.
+_ROUNDED = re.compile(r"\d([.,]\d+)?[eE]\+\d+")
 
 
 def encode_column(values: NDArray[Any], column: Column) -> Floats:
@@ -117,8 +120,8 @@ def unit_numbers(values: NDArray[Any]) -> Integers:
 
     Ids are compared as texts: whole numbers of any type as their decimals, all else as it stands, so "007",
     "07" and 7 are three patients, and 7, 7.0 and "7" are one. A float from 2^53 on (float32: 2^24) may have
-    been rounded to another patient's number before it came here: it counts as missing. Pass such ids as
-    integers or texts.
+    been rounded to another patient's number before it came here: it counts as missing, and so does
+    "1.23E+11", as spreadsheets write long numbers. Pass such ids as integers or texts.
     """
     seen: dict[str, int] = {}
     # float32 rounds from 2^24 on.
@@ -127,7 +130,8 @@ def unit_numbers(values: NDArray[Any]) -> Integers:
     def unit(cell: object) -> int:
         is_rounded = isinstance(cell, float | np.floating) and not abs(float(cell)) < exact
         text = None if is_rounded else text_of(cell)
-        return -1 if text is None or text in MISSING_TEXTS else seen.setdefault(text, len(seen))
+        is_lost = text is None or text in MISSING_TEXTS or _ROUNDED.fullmatch(text)
+        return -1 if text is None or is_lost else seen.setdefault(text, len(seen))
 
     return np.fromiter((unit(cell) for cell in values), np.int64, count=len(values))
 

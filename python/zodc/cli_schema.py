@@ -49,7 +49,8 @@ def schema_init(
 @quiet_option
 def schema_check(source: Source, public: Path) -> None:
     """Say whether FILE fits a schema, by the names and types of its columns. Tells nothing of a patient."""
-    found = fit_of(source.types(), Schema.load(public))
+    wanted = Schema.load(public)
+    found = fit_of(source.types(wanted), wanted)
     tell(str(found), {"fits": found.ok, "faults": found.faults, "remarks": found.remarks})
     if not found.ok:
         raise Fault("the table does not fit the schema; mend what is listed", DISAGREEMENT)

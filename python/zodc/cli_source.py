@@ -36,10 +36,11 @@ class Source:
             return read_table(self.file, schema)
         return read_query(self.query, self.database)
 
-    def types(self) -> dict[str, Type]:
+    def types(self, schema: Schema | None = None) -> dict[str, Type]:
         """Read names and types of the columns, and no row."""
         if self.file is not None:
-            return read_types(self.file)
+            known = None if schema is None else [column.name for column in schema.columns]
+            return read_types(self.file, known)
         return query_types(self.query, self.database)
 
 

@@ -75,7 +75,8 @@ def probe_tables(schema: Schema, n_intervals: int, seed: int) -> tuple[Table, Ta
     def draw(column: Column, n: int) -> Floats:
         if column.levels:
             return rng.integers(len(column.levels), size=n).astype(np.float64)
-        return rng.uniform(column.lower or 0.0, column.upper or 1.0, n)
+        assert column.lower is not None and column.upper is not None
+        return rng.uniform(column.lower, column.upper, n)
 
     def table(n: int) -> Table:
         cells = np.column_stack([draw(column, n) for column in schema.features])

@@ -38,7 +38,8 @@ _OMOP_TYPES: dict[str, Type] = {
     **dict.fromkeys(("date", "datetime", "timestamp", "time"), "other"),
 }
 _FLAGS = ("condition", "drug", "procedure", "device")
-_NUMBERS = ("number", "integer", "number_comma_decimal")
+# Also those with fixed decimals, such as number_2dp, and with a comma.
+_NUMBERS = ("number", "integer")
 # What REDCap writes of the person who answered, and no number or category.
 _PERSONAL = ("email", "phone", "zipcode", "postalcode", "mrn", "ssn", "date", "datetime", "time")
 _ELSEWHERE = re.compile(r"\bin (?!serum|plasma|blood|arterial|venous|capillary|platelet poor)", re.I)
@@ -195,7 +196,7 @@ def _redcap_columns(row: Row, units: Units) -> list[Draft]:
             return [_measured(row, label, units, default=(0.0, 100.0))]
         case "calc":
             return [_measured(row, label, units)]
-        case "text" if validation in _NUMBERS:
+        case "text" if validation.startswith(_NUMBERS):
             return [_measured(row, label, units)]
         case "text" if not validation.startswith(_PERSONAL):
             found = propose(name, None, units)

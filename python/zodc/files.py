@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -30,13 +33,17 @@ _KINDS = (
     (".arrow", "arrow"),
     (".feather", "arrow"),
 )
+# A field that stands for a day, as no name of a column does.
+_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
 
 
 def read_table(path: str | Path, schema: Schema | None = None) -> Any:
     """Read a CSV (also .csv.gz), Parquet (file or folder), or Arrow file.
 
-    Every line of a CSV is one row, read from itself alone: a quote ends with its line at the latest. A line
-    with too few fields has missing cells; one with more fields than the header is a fault of the file.
+    Every line of a CSV is one row, read from itself alone. A line with too few fields has missing cells. One
+    with more fields than the header is a fault of the file, and so is a quote that is still open at the end
+    of its line: a record over several lines would count as several patients, and a stray quote would swallow
+    others.
 
     Parameters
     ----------
@@ -66,29 +73,36 @@ def read_table(path: str | Path, schema: Schema | None = None) -> Any:
     return _guarded(path, read)
 
 
-def read_types(path: str | Path) -> dict[str, Type]:
+def read_types(path: str | Path, known: Iterable[str] | None = None) -> dict[str, Type]:
     """Read names and types of the columns; of a CSV its first line alone, which tells no types.
+
+    Parameters
+    ----------
+    path : str or Path
+    known : iterable of str, optional
+        The schema's columns, for `refuse_names`.
 
     Raises
     ------
     OSError, DataError
-        Like `read_table`; also for a CSV whose first line holds a number, and so is no header.
+        Like `read_table`; also for a CSV whose first line holds a number or a date, and so is no header.
     """
     path = Path(path)
 
     def read(kind: str) -> dict[str, Type]:
         if kind != "csv":
             schema = _arrow_schema(path, kind)
-            refuse_names(schema.names, None)
+            refuse_names(schema.names, known)
             return types_of(schema.empty_table())
         # Bytes, since a decoder reads ahead, into patients' rows.
         opener = gzip.open if path.name.lower().endswith(".gz") else open
         with opener(path, "rb") as file:
             header = _header(file.readline().decode("utf-8-sig").rstrip("\r\n"), path)
-        refuse_names(header, None)
-        if any(_is_number(field) for field in header):
+        refuse_names(header, known)
+        if any(_is_number(field) or _DATE.match(field.strip()) for field in header):
             raise DataError(
-                f"data: the first line of '{path.name}' holds a number; put the names of the columns there"
+                f"data: the first line of '{path.name}' holds a number or a date; put the names of the "
+                "columns there"
             )
         return dict.fromkeys(header)
 
@@ -263,7 +277,7 @@ def refuse_names(names: Sequence[str], known: Iterable[str] | None) -> None:
 
 def _read_csv(path: Path, schema: Schema | None) -> pd.DataFrame:
     opener = gzip.open if path.name.lower().endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8-sig") as file:
+    with opener(path, "rt", encoding="utf-8-sig") as file, _fields_of_any_length():
         lines = iter(file)
         header = _header(next(lines, ""), path)
         refuse_names(header, None if schema is None else (column.name for column in schema.columns))
@@ -274,7 +288,7 @@ def _read_csv(path: Path, schema: Schema | None) -> pd.DataFrame:
 
 
 def _header(line: str, path: Path) -> list[str]:
-    header = _fields(line)
+    header = _closed(_fields(line), 1, path)
     if not header:
         raise DataError(f"data: '{path.name}' is empty; pass a table with a header and rows")
     return header
@@ -294,7 +308,7 @@ def _rows(lines: Iterator[str], width: int, path: Path) -> Iterator[str]:
         if '"' not in line and line.count(",") < width:
             yield line
             continue
-        fields = _fields(line)
+        fields = _closed(_fields(line), place, path)
         # A comma at the end of a line is no field.
         if any(field.strip() for field in fields[width:]):
             raise DataError(
@@ -304,8 +318,30 @@ def _rows(lines: Iterator[str], width: int, path: Path) -> Iterator[str]:
         yield _line(fields[:width])
 
 
-def _fields(line: str) -> list[str]:
-    return next(csv.reader((line.rstrip("\n"),)), [])
+@contextmanager
+def _fields_of_any_length() -> Iterator[None]:
+    """Lift the process's limit meanwhile: a letter in one cell must not make the file unreadable."""
+    usual = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(usual)
+
+
+def _fields(line: str) -> list[str] | None:
+    """Fields of a line; None when a quote is still open at its end."""
+    reader = csv.reader((line.rstrip("\n"), ""))
+    fields = next(reader, [])
+    return fields if reader.line_num == 1 else None
+
+
+def _closed(fields: list[str] | None, place: int, path: Path) -> list[str]:
+    if fields is None:
+        raise DataError(
+            f"data: '{path.name}' is not a valid table: a quote is still open at the end of line {place}; "
+            "take line breaks out of texts and close the quote, or save the table as Parquet"
+        )
+    return fields
 
 
 def _line(fields: list[str]) -> str:

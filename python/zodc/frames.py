@@ -10,11 +10,12 @@ from typing import Any, Never
 import narwhals as nw
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from zodc._zodc import DataError
 from zodc.cells import Floats, Integers, encode_column, numbers, unit_numbers
-from zodc.files import read_table, refuse_names
+from zodc.files import plain_cells, read_table, refuse_names
 from zodc.schema import Column, Schema
 
 __all__ = ["DataError", "Encoded", "encode", "read_table"]
@@ -141,6 +142,8 @@ def _eager(frame: Any, known: Iterable[str] | None = None) -> nw.DataFrame[Any]:
         names = frame.columns
     if names is not None:
         refuse_names([str(name) for name in names], known)
+    if isinstance(frame, pa.Table):
+        frame = plain_cells(frame)
     found: nw.DataFrame[Any] | nw.LazyFrame[Any] = nw.from_native(frame)
     if isinstance(found, nw.LazyFrame):
         raise DataError("data: X is a lazy frame; collect it first")
@@ -234,7 +237,7 @@ def _series(series: Any, name: str) -> NDArray[Any]:
 
 def _ids(series: Any, name: str) -> NDArray[Any]:
     """Ids of patients, never cast: a cast may make two patients one."""
-    if series.dtype.is_nested():
+    if series.dtype.is_nested() or series.dtype.is_temporal():
         raise _wrong_type(name)
     return np.asarray(series.to_numpy()) if series.dtype == nw.Float32 else _objects(series)
 

@@ -112,6 +112,7 @@ class Run:
         """
         if path is None:
             raise OptionError("The 'resume' option must come with a journal. Got none.")
+        wanted = public_seed(random_state) if isinstance(random_state, Integral) else None
         journal = Journal.open(path)
         try:
             header = json.loads(journal.header)
@@ -120,7 +121,7 @@ class Run:
             journal.close()
             raise JournalError(f"journal '{path}': its header is not zodc's; begin a new run") from None
         differing = _differing(begun, json.loads(json.dumps(declared)))
-        if isinstance(random_state, Integral) and public_seed(random_state) != seed:
+        if wanted is not None and wanted != seed:
             differing.append("random_state")
         if differing:
             journal.close()

@@ -69,12 +69,9 @@ class Ledger:
     Parameters
     ----------
     path : str or Path
-        The file. It is created when it is not there and a budget is given. It must stay on its disk.
-    epsilon, delta : float, optional
-        The cohort's total budget. For a ledger that is there, they must be as they were.
-    cohort : str, optional
-        The custodian's name for the cohort; it is written into releases. Without it a new ledger takes the
-        file's name without its ending.
+        The file, which `Ledger.create` or ``zodc ledger create`` wrote once. Opening never creates it: a
+        script run in another folder would find a new ledger there, with the whole budget. It must stay on its
+        disk.
 
     Attributes
     ----------
@@ -86,59 +83,58 @@ class Ledger:
 
     Raises
     ------
-    OptionError
-        For a number or a name out of its range; nothing is written.
     LedgerError
-        When the file is not this cohort's, or not trusted.
+        When there is no such file, or it is not trusted.
 
     Examples
     --------
     >>> import tempfile, zodc
     >>> path = tempfile.mkdtemp() + "/ward7.ledger"
-    >>> ledger = zodc.Ledger(path, epsilon=2.0, delta=1e-6, cohort="ward 7, 2019-2024")
+    >>> ledger = zodc.Ledger.create(path, epsilon=2.0, delta=1e-6, cohort="ward 7, 2019-2024")
     >>> ledger.spent, len(ledger.entries)
     (0.0, 0)
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        epsilon: float | None = None,
-        delta: float | None = None,
-        cohort: str | None = None,
-    ) -> None:
-        budget = _budget(epsilon, delta)
-        if cohort is not None:
-            _name("cohort", cohort)
+    def __init__(self, path: str | Path) -> None:
         self._store = Store(Path(path))
-        if budget is not None and not self._store.is_there:
-            self._create(*budget, cohort)
         opening = self._store.rows()[0].body
         self.path = self._store.path
         self.identifier: str = opening["ledger"]
         self.cohort: str = opening["cohort"]
         self.epsilon: float = opening["epsilon"]
         self.delta: float = opening["delta"]
-        if cohort not in (None, self.cohort):
-            raise self._refusal(f"it is of the cohort {self.cohort!r}, not {cohort!r}")
-        if budget not in (None, (self.epsilon, self.delta)):
-            raise self._refusal(
-                f"its budget is epsilon {self.epsilon:g}, delta {self.delta:g} and cannot be changed; "
-                "open it without a budget"
-            )
 
     @classmethod
     def create(cls, path: str | Path, *, epsilon: float, delta: float, cohort: str | None = None) -> Self:
-        """Create a ledger; refuse a file that is there.
+        """Create a cohort's ledger, once.
+
+        Parameters
+        ----------
+        path : str or Path
+            A new file on a disk of this machine.
+        epsilon, delta : float
+            The cohort's total budget.
+        cohort : str, optional
+            The custodian's name for the cohort; it is written into releases. Without it the ledger takes the
+            file's name without its ending.
 
         Raises
         ------
-        OptionError, LedgerError
+        OptionError
+            For a number or a name out of its range; nothing is written.
+        LedgerError
+            When the file is there already, or cannot be written.
         """
-        if Store(Path(path)).is_there:
-            raise LedgerError(f"ledger '{Path(path).name}': it exists already; open it, or name another file")
-        return cls(path, epsilon=epsilon, delta=delta, cohort=cohort)
+        store = Store(Path(path))
+        opening = {
+            "ledger": uuid.uuid4().hex,
+            "cohort": _name("cohort", store.path.stem if cohort is None else cohort),
+            "epsilon": normal("epsilon", epsilon),
+            "delta": normal("delta", delta, below=1),
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        store.create(opening)
+        return cls(path)
 
     @property
     def entries(self) -> list[LedgerEntry]:
@@ -265,21 +261,6 @@ class Ledger:
             "head": entry.head,
         }
 
-    def _create(self, epsilon: float, delta: float, cohort: str | None) -> None:
-        opening = {
-            "ledger": uuid.uuid4().hex,
-            "cohort": cohort or _name("cohort", self._store.path.stem),
-            "epsilon": epsilon,
-            "delta": delta,
-            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        }
-        try:
-            self._store.create(opening)
-        except LedgerError:
-            # Another process may have created it at the same moment.
-            if not self._store.is_there:
-                raise
-
     def _rows(self) -> list[Row]:
         return self._own(self._store.rows())
 
@@ -359,12 +340,6 @@ def _entry(row: Row) -> LedgerEntry:
 
 def _digest(plan: Plan) -> str:
     return hashlib.sha256(plan.json.encode()).hexdigest()
-
-
-def _budget(epsilon: Any, delta: Any) -> tuple[float, float] | None:
-    if epsilon is None and delta is None:
-        return None
-    return normal("epsilon", epsilon), normal("delta", delta, below=1)
 
 
 def _name(option: str, value: Any) -> str:

@@ -182,7 +182,7 @@ class Store:
             reason = "it is empty" if self.path.exists() else "there is no such file"
             if self._read_witness(entries=2):
                 raise self._refusal(f"{reason}, but its head file tells of charges: it was deleted or cut")
-            raise self._refusal(f"{reason}; create it with zodc ledger create, or zodc.Ledger with a budget")
+            raise self._refusal(f"{reason}; create it once with zodc ledger create, or zodc.Ledger.create")
         uri = f"{self.path.as_uri()}?mode={mode}"
         try:
             with closing(

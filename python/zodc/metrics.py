@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import trapezoid
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 Floats = NDArray[np.float64]
@@ -209,7 +210,7 @@ def integrated_brier(time: Floats, event: Bools, survival: Floats, times: Floats
     still = np.maximum(censoring_survival(time, event, np.nextafter(times, np.inf)), 1e-12)
     loss = failed * survival**2 / own[:, None] + free * (1 - survival) ** 2 / still
     span = times[-1] - times[0]
-    per_row = np.trapezoid(loss, times, axis=1) / span if span > 0 else loss[:, 0]
+    per_row = trapezoid(loss, times, axis=1) / span if span > 0 else loss[:, 0]
     return _weighted_mean(per_row, weights)
 
 

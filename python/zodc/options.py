@@ -23,8 +23,8 @@ class ModelError(RuntimeError):
     """A model of the user's fails on synthetic rows. Its text is zodc's own and quotes no patient."""
 
 
-def number(name: str, value: Any, *, below: float | None = None) -> float:
-    """Check a number above 0; return it.
+def number(name: str, value: Any, *, below: float | None = None, or_zero: bool = False) -> float:
+    """Check a number above 0, or 0 where it may be; return it.
 
     Raises
     ------
@@ -33,24 +33,28 @@ def number(name: str, value: Any, *, below: float | None = None) -> float:
     """
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     found = float(value) if is_number else math.nan
-    if not (math.isfinite(found) and found > 0 and (below is None or found < below)):
+    is_above = found > 0 or (or_zero and found == 0)
+    if not (math.isfinite(found) and is_above and (below is None or found < below)):
+        least = "of at least 0" if or_zero else "above 0"
         limit = "" if below is None else f" and below {below:g}"
         raise OptionError(
-            f"The '{name}' option must be a finite number above 0{limit}. Got {value!r} instead."
+            f"The '{name}' option must be a finite number {least}{limit}. Got {value!r} instead."
         )
     return found
 
 
-def count(name: str, value: Any) -> int:
-    """Check a whole number of at least 1; return it.
+def count(name: str, value: Any, *, least: int = 1) -> int:
+    """Check a whole number of at least `least`; return it.
 
     Raises
     ------
     OptionError
         Naming the option.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise OptionError(f"The '{name}' option must be a whole number of at least 1. Got {value!r} instead.")
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise OptionError(
+            f"The '{name}' option must be a whole number of at least {least}. Got {value!r} instead."
+        )
     return int(value)
 
 

@@ -9,6 +9,8 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from zodc.options import count, number
+
 __all__ = ["MOST_REFITTED", "Anneal", "Kind", "Recipe", "Schedule", "default_recipe"]
 
 # Feature columns from which a table counts as wide: a weak ridge then fits the chance effects of a few
@@ -25,6 +27,16 @@ _MOST_DRAWN = 7_500
 _SURVIVAL_DRAWS = 32
 # Coefficients up to which the teacher is fitted again.
 MOST_REFITTED = 1000
+# Settings that are whole numbers of at least 1.
+_COUNTS = (
+    "directions",
+    "teacher_rows",
+    "draws",
+    "public_directions",
+    "population_rows",
+    "check_every",
+    "hazard_intervals",
+)
 # Sharpness at which labels are those of the likeliest rows.
 _HARD = 64.0
 # The least share of the clip that few patients get.
@@ -62,6 +74,13 @@ class Schedule:
     step: Anneal
     clip: Anneal
     momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        count("rounds", self.rounds, least=0)
+        for name, anneal in (("radius", self.radius), ("step", self.step), ("clip", self.clip)):
+            number(f"{name}.start", anneal.start)
+            number(f"{name}.end", anneal.end)
+        number("momentum", self.momentum, below=1, or_zero=True)
 
     def to_json(self) -> str:
         """Write as the extension reads it."""
@@ -123,6 +142,16 @@ class Recipe:
     sharpness: float
     check_every: int
     hazard_intervals: int
+
+    def __post_init__(self) -> None:
+        # Before a run is charged: a setting that fails later would cost the budget.
+        for name in _COUNTS:
+            count(name, getattr(self, name))
+        for name in ("teacher_c", "sharpness"):
+            number(name, getattr(self, name))
+        for name in ("full_clip_from", "refit_sd"):
+            number(name, getattr(self, name), or_zero=True)
+        number("marginal_share", self.marginal_share, below=1)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers for the manifest."""

@@ -62,7 +62,7 @@ class Release:
     created : str
         UTC date.
     versions : dict
-        Of zodc, Python and NumPy.
+        Of zodc, Python, NumPy and scikit-learn.
     ledger : dict or None
         The cohort's ledger after the charge: cohort, total budget and what is spent of it, entry, its hash.
     trace : tuple of float
@@ -230,7 +230,7 @@ class Release:
             },
             "events": plan["charges"],
             "ledger": self.ledger,
-            **disclosures(asks_python=asks_python),
+            **disclosures(is_private=self.private, asks_python=asks_python),
             "not_covered": not_covered(asks_python=asks_python, has_ledger=self.ledger is not None),
             "mode": self.mode,
             "learner": self.learner,

@@ -92,7 +92,7 @@ def render(release: Drawn, manifest: Mapping[str, Any]) -> str:
 def questions(manifest: Mapping[str, Any]) -> Iterator[Question]:
     """List what was asked, each with its share of the budget in squared noise."""
     looks = sum(charge["what"] == "marginals" for charge in manifest["events"])
-    cost = [charge["count"] / charge["event"]["noise_multiplier"] ** 2 for charge in manifest["events"]]
+    cost = [_cost(charge) for charge in manifest["events"]]
     for place, (charge, own) in enumerate(zip(manifest["events"], cost, strict=True)):
         event = charge["event"]
         rate = event.get("sampling_rate")
@@ -110,6 +110,12 @@ def questions(manifest: Mapping[str, Any]) -> Iterator[Question]:
         )
 
 
+def _cost(charge: Mapping[str, Any]) -> float:
+    """Squared privacy parameter of a charge, to first order in the sampling rate."""
+    event = charge["event"]
+    return float(charge["count"] * (event.get("sampling_rate", 1.0) / event["noise_multiplier"]) ** 2)
+
+
 def usage(release: Drawn) -> str:
     """Three lines of Python that train a model on the released rows."""
     schema = release.schema
@@ -122,13 +128,12 @@ def usage(release: Drawn) -> str:
         )
     assert schema.time is not None and schema.event is not None
     time, event = schema.time.name, schema.event.name
-    levels = schema.event.categories
-    seen = f"rows[{event!r}].astype(str) == {levels[1]!r}" if levels else f"rows[{event!r}] == 1"
+    seen = f"rows[{event!r}].astype(str) == {schema.event.categories[1]!r}"
     return (
         "import pandas as pd; from lifelines import CoxPHFitter\n"
         'rows = pd.read_csv("condensed.csv"); '
         f"x = pd.get_dummies(rows.drop(columns={event!r}), drop_first=True, dtype=float)\n"
-        f"model = CoxPHFitter(penalizer=0.1).fit(x.assign(seen={seen}), {time!r}, 'seen')"
+        f"model = CoxPHFitter(penalizer=0.03).fit(x.assign(seen={seen}), {time!r}, 'seen')"
     )
 
 
@@ -179,8 +184,6 @@ def values_in_words(column: Column) -> str:
     unit = f" {column.unit}" if column.unit else ""
     if column.categories:
         return ", ".join(column.categories)
-    if column.kind == "binary":
-        return "0, 1"
     if column.lower is None or column.upper is None:
         return "not used"
     step = f" in steps of {column.step or 1:g}" if column.kind == "ordinal" else ""

@@ -170,8 +170,6 @@ def bars_of(column: Column, values: Floats, marginal: dict[str, Any]) -> Bars:
 
 def level_names(column: Column) -> tuple[str, ...]:
     """Levels as texts."""
-    if column.kind == "binary" and not column.categories:
-        return ("0", "1")
     return tuple(f"{level:g}" if isinstance(level, float) else level for level in column.levels)
 
 
@@ -256,7 +254,9 @@ def _numbers(column: Column, values: Floats) -> Floats:
 
 def noise_floor(release: Drawn) -> Floats:
     """Return the size that each round's answer would have by noise alone, in the trace's unit."""
-    schedule, plan = release.recipe.private, release.plan.to_dict()
+    count = json.loads(release.marginals)["count"]
+    schedule = release.recipe.private_for(count, len(release.schema.features))
+    plan = release.plan.to_dict()
     done = np.minimum(np.arange(schedule.rounds) / (max(schedule.rounds, 2) - 1), 1.0)
     clip = schedule.clip.start * (schedule.clip.end / schedule.clip.start) ** done
     norm = clip * math.sqrt(release.recipe.directions)

@@ -80,6 +80,8 @@ enum Decode {
 struct LevelTable {
     cumulative: Vec<f64>,
     guide: Vec<u32>,
+    /// The last level with any weight: rounding may leave the sum of all just below 1.
+    last: usize,
 }
 
 impl LevelTable {
@@ -89,16 +91,16 @@ impl LevelTable {
             sum += w;
             sum
         };
+        let last = weights.iter().rposition(|w| *w > 0.0).unwrap_or(weights.len() - 1);
         let mut table =
-            Self { cumulative: weights.iter().map(cumulate).collect(), guide: vec![0; STEPS + 1] };
+            Self { cumulative: weights.iter().map(cumulate).collect(), guide: vec![0; STEPS + 1], last };
         table.guide = (0..=STEPS).map(|i| table.search(i as f64 / STEPS as f64, 0) as u32).collect();
         table
     }
 
     /// The first level, from `level` on, whose cumulative share reaches `u`.
     fn search(&self, u: f64, mut level: usize) -> usize {
-        let last = self.cumulative.len() - 1;
-        while level < last && (self.cumulative[level] < u || self.cumulative[level] == 0.0) {
+        while level < self.last && (self.cumulative[level] < u || self.cumulative[level] == 0.0) {
             level += 1;
         }
         level

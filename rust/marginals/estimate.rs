@@ -3,7 +3,7 @@
 use super::codec::quantile;
 use super::shapes::{Seen, shrink};
 use super::{Marginal, Marginals, NoisyCounts, OutcomeMarginal, Partition, Partitions};
-use crate::schema::{Role, Schema, Task};
+use crate::schema::{Schema, Task};
 use std::f64::consts::SQRT_2;
 
 /// Share of the mass that is spread evenly over the bounds when fine bins are cut, so that a part of
@@ -127,11 +127,7 @@ fn fold(counts: &[f64]) -> NoisyCounts {
 
 /// The marginals from both questions: shares from the fine one, and inside a fine bin the shape of
 /// the coarse one, so that a wide last bin does not stretch a tail to the bound.
-pub fn marginals(
-    schema: &Schema,
-    coarse: Option<(&Partitions, &Counted)>,
-    fine: (&Partitions, &Counted),
-) -> Marginals {
+pub fn marginals(coarse: Option<(&Partitions, &Counted)>, fine: (&Partitions, &Counted)) -> Marginals {
     let count = noisy_count(fine.1);
     let coarse_count = coarse.map_or(1.0, |(_, counted)| noisy_count(counted));
     let features = (0..fine.1.features.len())
@@ -153,7 +149,7 @@ pub fn marginals(
         count,
         share_sd: (fine.1.feature_sd / count).min(0.5),
         features,
-        outcome: outcome(schema, coarse, fine, count, coarse_count),
+        outcome: outcome(coarse, fine, count, coarse_count),
     }
 }
 
@@ -199,19 +195,15 @@ fn doubt(counts: &[f64], total: f64, sd: f64) -> f64 {
 }
 
 fn outcome(
-    schema: &Schema,
     coarse: Option<(&Partitions, &Counted)>,
     fine: (&Partitions, &Counted),
     count: f64,
     coarse_count: f64,
 ) -> OutcomeMarginal {
     let (weights, _) = shares(fine.1.outcome.as_deref().unwrap_or(&[1.0, 0.0]), count);
-    let (Some(Partition::Bins(edges)), Some((asked, counted)), Some(time)) =
-        (&fine.0.outcome, coarse, schema.column(Role::Time))
-    else {
+    let (Some(Partition::Bins(edges)), Some((asked, counted))) = (&fine.0.outcome, coarse) else {
         return OutcomeMarginal::Classes { weights };
     };
-    debug_assert!(time.lower.is_some());
     let (censored, event) = weights.split_at(weights.len() / 2);
     let folded = counted.outcome.as_ref().map(|c| fold(c));
     let shape = coarse_shape(&asked.outcome, folded.as_deref(), coarse_count);

@@ -278,12 +278,16 @@ impl PrivateCohort {
     /// not asked again.
     ///
     /// # Errors
-    /// [`Error::Journal`] when it is of a run with another kind of noise, or has lost the marginals;
-    /// [`Error::NotPlanned`] when questions were asked before, or more are on record than planned.
+    /// [`Error::Journal`] when it is of a run with another kind of noise, has lost the marginals or holds more
+    /// answers than planned, or when questions were asked before.
     pub fn keep_journal(&mut self, journal: Journal) -> Result<()> {
         let planned = self.plan.marginals.len() as u64 + self.plan.rounds;
-        if self.n_asked() > 0 || journal.n_questions() as u64 > planned {
-            return Err(Error::NotPlanned { query: "recorded", planned });
+        if self.n_asked() > 0 {
+            return Err(journal.fault("questions were asked before it", "keep it from the first question on"));
+        }
+        if journal.n_questions() as u64 > planned {
+            let remedy = "resume with the options that the run was begun with";
+            return Err(journal.fault("it holds more answers than the plan has questions", remedy));
         }
         if journal.is_private != self.is_private() {
             let remedy = "resume with noise from the same source";

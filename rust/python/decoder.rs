@@ -94,6 +94,14 @@ impl Decoder {
         Err(Error::data("rows", "they do not belong to this schema", "take both from the same release"))
     }
 
+    /// Cells as a cohort is given, mapped into the schema.
+    fn canonical(&self, cells: &[f64]) -> Vec<f64> {
+        let row = |row: &[f64]| -> Vec<f64> {
+            self.schema.features().zip(row).map(|(column, &cell)| column.canonical(cell)).collect()
+        };
+        cells.chunks_exact(self.codec.n_columns()).flat_map(row).collect()
+    }
+
     pub(super) fn problem<'a>(&'a self, learners: &'a [Weighted], outcome: &'a FixedOutcome) -> Problem<'a> {
         Problem { codec: &self.codec, grid: self.grid.as_ref(), learners, outcome }
     }
@@ -326,20 +334,12 @@ impl Decoder {
     /// Cells as a [`Self::table`] has them, from cells as a cohort is given: clipped to the schema,
     /// missing ones imputed, with their flags.
     fn tabulate(&self, cells: PyReadonlyArray2<'_, f64>) -> PyResult<[Py<PyArray2<f64>>; 2]> {
-        let canonical = |row: &[f64]| -> Vec<f64> {
-            self.schema.features().zip(row).map(|(column, &cell)| column.canonical(cell)).collect()
-        };
-        let rows = slice2(&cells)?.chunks_exact(self.codec.n_columns());
-        self.cells(cells.py(), rows.flat_map(canonical).collect())
+        self.cells(cells.py(), self.canonical(slice2(&cells)?))
     }
 
     /// Encoded features (`n_rows × width`) of cells as a cohort is given.
     fn encode(&self, py: Python<'_>, cells: PyReadonlyArray2<'_, f64>) -> PyResult<Py<PyArray2<f64>>> {
-        let canonical = |row: &[f64]| -> Vec<f64> {
-            self.schema.features().zip(row).map(|(column, &cell)| column.canonical(cell)).collect()
-        };
-        let rows = slice2(&cells)?.chunks_exact(self.codec.n_columns());
-        self.encoded(py, &rows.flat_map(canonical).collect::<Vec<f64>>())
+        self.encoded(py, &self.canonical(slice2(&cells)?))
     }
 
     /// Encoded features of a table's cells and flags.

@@ -12,13 +12,11 @@ use std::sync::Mutex;
 pub struct Journal {
     inner: Mutex<Option<journal::Journal>>,
     header: String,
-    n_questions: usize,
 }
 
 impl Journal {
     fn wrap(inner: journal::Journal) -> Self {
-        let (header, n_questions) = (inner.header().to_string(), inner.n_questions());
-        Self { inner: Mutex::new(Some(inner)), header, n_questions }
+        Self { header: inner.header().to_string(), inner: Mutex::new(Some(inner)) }
     }
 
     pub(super) fn take(&self) -> PyResult<journal::Journal> {
@@ -48,11 +46,5 @@ impl Journal {
     #[getter]
     fn header(&self) -> &str {
         &self.header
-    }
-
-    /// Questions on record when it was opened.
-    #[getter]
-    fn n_questions(&self) -> usize {
-        self.n_questions
     }
 }

@@ -1,4 +1,4 @@
-//! Native learners on plain arrays: what tests compare with scikit-learn and lifelines.
+//! Native learners on plain arrays: judges of drawn rows, and what tests compare with scikit-learn and lifelines.
 
 use super::{matrix, parse, slice, slice2};
 use crate::condense::Weighted;

@@ -119,15 +119,6 @@ impl Column {
         }
     }
 
-    /// Value that a level stands for: the level of a listed category is its position, that of a
-    /// numeric ordinal column its number.
-    pub fn level_value(&self, level: usize) -> f64 {
-        match (self.categories.is_empty(), self.lower, self.step) {
-            (true, Some(lower), Some(step)) => lower + step * level as f64,
-            _ => level as f64,
-        }
-    }
-
     /// Maps any cell into the column: a continuous cell is clipped to the bounds, a cell of a levelled
     /// column becomes its level `0, 1, …`. NaN means missing, and an unknown category is missing too.
     ///
