@@ -13,7 +13,7 @@ import pytest
 from zodc import _zodc
 from zodc.frames import DataError, encode, read_table
 from zodc.schema import Column, Schema
-from zodc.tables import decode
+from zodc.tables import columns_of, to_array, to_frame
 
 SCHEMA = Schema(
     (
@@ -227,7 +227,7 @@ TABLE = (
 
 @pytest.mark.parametrize("like", [pd.DataFrame({"a": [1]}), pl.DataFrame({"a": [1]}), pa.table({"a": [1]})])
 def test_decoded_rows_have_the_library_and_types_of_the_schema(like) -> None:
-    frame = decode(TABLE, SCHEMA, like=like)
+    frame = to_frame(columns_of(TABLE, SCHEMA), like)
     assert type(frame) is type(like)
     table = pa.table(frame) if not isinstance(frame, pd.DataFrame) else pa.Table.from_pandas(frame)
     found = {field.name: str(field.type).removeprefix("large_") for field in table.schema}
@@ -252,7 +252,7 @@ def test_decoded_rows_have_the_library_and_types_of_the_schema(like) -> None:
 
 
 def test_without_flags_missing_cells_are_missing() -> None:
-    frame = decode(TABLE, SCHEMA, like=pd.DataFrame(), flags=False)
+    frame = to_frame(columns_of(TABLE, SCHEMA, flags=False), pd.DataFrame())
     assert list(frame.columns) == ["age", "stage", "sex", "smokes", "died"]
     assert np.isnan(frame["stage"][1]) and frame["sex"][0] is None
     np.testing.assert_array_equal(
@@ -261,10 +261,10 @@ def test_without_flags_missing_cells_are_missing() -> None:
 
 
 def test_decoded_arrays() -> None:
-    assert decode(TABLE, SCHEMA, like=np.zeros(1)).dtype == object
+    assert to_array(columns_of(TABLE, SCHEMA)).dtype == object
     numeric = Schema((SCHEMA.columns[0], SCHEMA.columns[-1]))
     table = (TABLE[0][:, :1], TABLE[1][:, :1], TABLE[2])
-    np.testing.assert_array_equal(decode(table, numeric, like=np.zeros(1)), [[70.5, 1], [20.25, 0]])
+    np.testing.assert_array_equal(to_array(columns_of(table, numeric)), [[70.5, 1], [20.25, 0]])
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_decoded_arrays() -> None:
 def test_types_of_categories(categories: tuple[str, ...], values: list[object]) -> None:
     schema = Schema((Column(name="a", kind="categorical", categories=categories), SCHEMA.columns[-1]))
     table = (np.array([[0.0], [1.0]]), np.zeros((2, 1)), np.zeros((2, 1)))
-    assert decode(table, schema, like=pd.DataFrame())["a"].tolist() == values
+    assert to_frame(columns_of(table, schema), pd.DataFrame())["a"].tolist() == values
 
 
 def test_files(tmp_path) -> None:

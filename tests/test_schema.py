@@ -120,7 +120,6 @@ def test_toml_and_json_round_trips(
     )
     schema = Schema(columns, name=unit)
     assert Schema.from_toml(schema.to_toml()) == schema
-    assert Schema.from_json(schema.to_json()) == schema
 
 
 def test_files(tmp_path) -> None:

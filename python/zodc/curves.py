@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from zodc.metrics import Bools, Floats, concordance
+from zodc.metrics import Bools, Floats, concordance, mean_hazard
 from zodc.summary import Step, kaplan_meier
 
 __all__ = [
@@ -89,8 +89,7 @@ class Judged:
 
     def risk(self, source: str, model: str) -> Floats:
         """Mean cumulative hazard over `times`: higher means an earlier event."""
-        survival = self.predictions[source, model]
-        return np.asarray(-np.log(np.maximum(survival, 1e-12)).mean(axis=1))
+        return mean_hazard(self.predictions[source, model])
 
     def binary(self, source: str, model: str) -> tuple[Bools, Floats]:
         """Truth and probability of the positive class; of several, each against the rest, pooled."""

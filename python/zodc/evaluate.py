@@ -206,7 +206,7 @@ def _metrics(predicted: Floats, test: Rows, times: Floats) -> dict[str, Metric]:
             "Brier": lambda w: metrics.brier(test.codes, predicted, w),
         }
     time, event = test.time, test.event
-    risk = -np.log(np.maximum(predicted, 1e-12)).mean(axis=1)
+    risk = metrics.mean_hazard(predicted)
     return {
         "C-index": lambda w: metrics.concordance(time, event, risk, w),
         "integrated Brier": lambda w: metrics.integrated_brier(time, event, predicted, times, w),

@@ -41,6 +41,11 @@ class Estimate:
         return f"{self.value:.3f} ({self.lower:.3f}-{self.upper:.3f})"
 
 
+def mean_hazard(survival: Floats) -> Floats:
+    """Mean cumulative hazard of survival probabilities (`n_rows × n_times`): higher means an earlier event."""
+    return np.asarray(-np.log(np.maximum(survival, 1e-12)).mean(axis=1))
+
+
 def bootstrap_counts(strata: NDArray[np.int64], n_bootstrap: int, rng: np.random.Generator) -> Floats:
     """Count how often each row is drawn, within strata so that no replicate loses a class.
 

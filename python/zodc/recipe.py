@@ -199,9 +199,6 @@ def default_recipe(
     survival: bool,
     n_features: int,
     kind: Kind,
-    rounds: int | None = None,
-    directions: int | None = None,
-    marginal_share: float | None = None,
 ) -> Recipe:
     """Choose the settings from public facts.
 
@@ -214,8 +211,6 @@ def default_recipe(
     kind : {"any", "smooth", "native", "foreign"}
         What the rows are for: foreign learners get few free rounds, since each fit takes long; smooth ones
         get labels nearly as calibrated as the teacher, all others sharper ones, which rank better.
-    rounds, directions, marginal_share : optional
-        Take the place of the defaults in the private phase.
     """
     is_wide = n_features >= WIDE and not survival
     narrowing = Anneal(0.15, 0.03)
@@ -234,7 +229,7 @@ def default_recipe(
         step=Anneal(0.06 if is_smooth else 0.03, 0.004),
         clip=Anneal(1.0, 1.0),
     )
-    recipe = Recipe(
+    return Recipe(
         private=private,
         directions=32,
         full_clip_from=150.0 if survival else 0.0,
@@ -250,7 +245,6 @@ def default_recipe(
         check_every=1 if kind == "foreign" else 50,
         hazard_intervals=10,
     )
-    return recipe.but(rounds=rounds, directions=directions, marginal_share=marginal_share)
 
 
 def _public_rounds(kind: Kind, *, survival: bool, is_wide: bool) -> int:

@@ -169,11 +169,6 @@ class Schema:
         object.__setattr__(self, "columns", tuple(Column(**column) for column in checked["column"]))
 
     @classmethod
-    def from_json(cls, text: str) -> Schema:
-        """Read the JSON form, which manifests carry."""
-        return cls._from_table(json.loads(_zodc.check_schema(text)))
-
-    @classmethod
     def from_toml(cls, text: str) -> Schema:
         """Read a TOML schema.
 

@@ -9,35 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zodc.cells import Floats
-from zodc.frames import is_frame
 from zodc.schema import Column, Schema
 
-__all__ = ["Table", "column_values", "columns_of", "decode", "to_array", "to_frame"]
+__all__ = ["Table", "column_values", "columns_of", "to_array", "to_frame"]
 
 # Cells, missing flags (both n_rows × n_features), and outcome, as `_zodc.Decoder.table` returns them.
 Table = tuple[Floats, Floats, Floats]
-
-
-def decode(table: Table, schema: Schema, *, like: Any, flags: bool = True) -> Any:
-    """Turn decoded rows into a frame of the library of `like`, or into an array.
-
-    Parameters
-    ----------
-    table : tuple of arrays
-        What `_zodc.Decoder.table` returns.
-    schema : Schema
-    like : pandas, polars or pyarrow frame, or array
-        Its library makes the result.
-    flags : bool, default=True
-        Whether missing cells are imputed and told by columns `NAME_missing`, or left missing.
-
-    Returns
-    -------
-    frame or array
-        Features and outcomes in the schema's order.
-    """
-    columns = columns_of(table, schema, flags=flags)
-    return to_frame(columns, like) if is_frame(like) else to_array(columns)
 
 
 def columns_of(table: Table, schema: Schema, *, flags: bool = True) -> dict[str, NDArray[Any]]:

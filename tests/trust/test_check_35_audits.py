@@ -173,7 +173,7 @@ def test_no_patient_moves_an_answer_through_the_others() -> None:
     cells[-1] = 1.0, 0.0
     time, event = rng.uniform(0.1, 5, n), np.ones(n)
     time[-1] = 10.0
-    recipe = default_recipe(survival=True, n_features=2, kind="native", rounds=1, directions=1)
+    recipe = default_recipe(survival=True, n_features=2, kind="native").but(rounds=1, directions=1)
     schedule = replace(recipe.private, clip=Anneal(clip, clip)).to_json()
     asked = make_plan(SURVIVAL, replace(recipe, directions=1), epsilon=1e12, delta=1e-5)
 
