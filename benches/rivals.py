@@ -124,10 +124,8 @@ def _levels(column: Column) -> list[str] | None:
     if column.categories:
         return list(column.categories)
     if column.kind == "ordinal" and column.step is not None:
-        assert column.lower is not None and column.upper is not None
-        n_levels = round((column.upper - column.lower) / column.step) + 1
-        if n_levels <= MOST_LEVELS:
-            return [_text(column.lower + i * column.step) for i in range(n_levels)]
+        if len(column.levels) <= MOST_LEVELS:
+            return [_text(level) for level in column.levels]
     return None
 
 

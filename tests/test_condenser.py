@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sksurv.ensemble import RandomSurvivalForest
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from xgboost import XGBClassifier
-from zodc import Condenser, Release, Schema, phases, verify
+from zodc import Condenser, DataError, Release, Schema, phases, verify
 from zodc.recipe import Anneal, default_recipe
 from zodc.schema import Column
 
@@ -424,6 +424,23 @@ def test_smooth_learners_are_released_from_a_private_phase_without_refit(schema,
 def test_other_learners_get_rows_of_their_own() -> None:
     release = _condenser(learner="tree").fit(patients(60)).release_
     assert (len(release.teacher), len(release.rows)) == (40, 30)
+
+
+def test_a_paid_release_stays_until_the_next_run_is_paid_for() -> None:
+    fitted = _condenser().fit(patients(60))
+    first = fitted.release_
+    with pytest.raises(DataError):
+        fitted.fit(patients(60).rename(columns={"age": "years"}))
+    with pytest.raises(ValueError, match="epsilon"):
+        fitted.set_params(epsilon=-1.0).fit(patients(60))
+    assert fitted.release_ is first
+    assert fitted.set_params(epsilon=1.0).fit(patients(60)).release_ is not first
+
+
+@pytest.mark.parametrize("recipe", ["fast", {}, 7])
+def test_a_recipe_that_is_none_is_told(recipe) -> None:
+    with pytest.raises(ValueError, match=r"'recipe' option must be a zodc\.Recipe"):
+        _condenser().set_params(recipe=recipe).plan()
 
 
 def test_all_rows_of_a_patient_count_once() -> None:

@@ -276,12 +276,60 @@ def test_decoded_arrays() -> None:
         (("01", "2"), ["01", "2"]),
         (("nan", "1"), ["nan", "1"]),
         (("a", "1"), ["a", "1"]),
+        (("1.0", "2.0"), [1.0, 2.0]),
+        # Names that Python's float() would read as numbers.
+        (("18_39", "40_59"), ["18_39", "40_59"]),
+        (("1E50", "1E51"), ["1E50", "1E51"]),
+        (("1.10", "1.1"), ["1.10", "1.1"]),
+        (("00", "1"), ["00", "1"]),
+        (("-0", "1"), ["-0", "1"]),
+        (("123456789012345678901", "1"), ["123456789012345678901", "1"]),
     ],
 )
 def test_types_of_categories(categories: tuple[str, ...], values: list[object]) -> None:
     schema = Schema((Column(name="a", kind="categorical", categories=categories), SCHEMA.columns[-1]))
     table = (np.array([[0.0], [1.0]]), np.zeros((2, 1)), np.zeros((2, 1)))
     assert to_frame(columns_of(table, schema), pd.DataFrame())["a"].tolist() == values
+
+
+def test_levels_of_a_step_are_the_decimals_that_were_written() -> None:
+    score = Column(name="a", kind="ordinal", lower=0, upper=1, step=0.1)
+    assert list(score.levels) == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame, pa.table])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_categories_of_single_precision_are_known(library, dtype: str) -> None:
+    schema = Schema(
+        (Column(name="a", kind="categorical", categories=["0.1", "0.2", "0.5"]), SCHEMA.columns[-1])
+    )
+    frame = {"a": np.array([0.1, 0.2, 0.5, np.nan], dtype=dtype), "died": np.array([0, 1, 0, 1])}
+    np.testing.assert_array_equal(encode(library(frame), None, schema).cells[:, 0], [0, 1, 2, np.nan])
+    nullable = pd.DataFrame(frame).astype({"a": dtype.capitalize()})
+    np.testing.assert_array_equal(encode(nullable, None, schema).cells[:, 0], [0, 1, 2, np.nan])
+    array = frame["a"][:, None]
+    np.testing.assert_array_equal(encode(array, frame["died"], schema).cells[:, 0], [0, 1, 2, np.nan])
+
+
+def test_masked_cells_are_missing() -> None:
+    schema = Schema((SCHEMA.columns[0], SCHEMA.columns[-1]))
+    masked = np.ma.masked_values(np.array([[50.0], [999.0]]), 999.0)
+    np.testing.assert_array_equal(encode(masked, [0, 1], schema).cells, [[50.0], [np.nan]])
+
+
+@pytest.mark.parametrize("role", ["target", "event"])
+@pytest.mark.parametrize("cells", [["Yes", "No"], ["dead", "alive"], [2, 3], [2.5, None]])
+def test_an_outcome_that_the_schema_does_not_know_is_a_fault(role: str, cells: list[object]) -> None:
+    """Otherwise the whole budget would buy rows of nothing; a feature stays silent, as its patients do."""
+    outcome = Column(name="y", kind="binary", role=role)
+    time = [Column(name="t", kind="continuous", role="time", lower=0, upper=9)] if role == "event" else []
+    feature = Column(name="a", kind="binary")
+    frame = pd.DataFrame({"a": cells, "y": cells, **({"t": [1.0, 2.0]} if time else {})})
+    with pytest.raises(DataError, match="column 'y': not one of its cells") as caught:
+        encode(frame, None, Schema((feature, *time, outcome)))
+    assert str(cells[0]) not in str(caught.value)
+    known = frame.assign(y=[1, cells[0]])
+    assert np.isnan(encode(known, None, Schema((feature, *time, outcome))).cells).sum() == cells.count(None)
 
 
 def test_files(tmp_path) -> None:

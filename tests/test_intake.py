@@ -201,6 +201,22 @@ def test_a_first_line_with_a_date_is_no_header(tmp_path: Path) -> None:
         assert "SMITH" not in str(caught.value)
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_another_separator_is_told(mark: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"age{mark}sex\n20{mark}f\n")
+    for read in (read_types, lambda path: read_table(path, SCHEMA)):
+        with pytest.raises(DataError, match="separate the fields by commas"):
+            read(path)
+
+
+def test_a_column_without_a_name_is_told(tmp_path: Path) -> None:
+    pd.DataFrame({"age": [20], "sex": ["f"]}).to_csv(tmp_path / "a.csv")
+    for read in (read_types, lambda path: read_table(path, SCHEMA)):
+        with pytest.raises(DataError, match=r"column 1 of 'a.csv' has no name; .*index=False"):
+            read(tmp_path / "a.csv")
+
+
 def test_commas_at_the_end_of_lines_are_no_fields(tmp_path: Path) -> None:
     np.testing.assert_array_equal(_csv(tmp_path, "20,f,1,1,0,", "30,m,1,2,1").cells[:, 0], [20, 30])
 

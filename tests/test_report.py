@@ -187,6 +187,26 @@ def test_the_lines_of_python_run(which, request, monkeypatch):
     assert hasattr(names["model"], "predict" if which == "classes" else "predict_survival_function")
 
 
+@pytest.mark.parametrize("events", [("false", "true"), ("01", "02"), ("0", "1"), ("alive", "dead")])
+def test_the_lines_of_python_know_the_event_and_the_categories_of_hard_names(events, tmp_path, monkeypatch):
+    """Not so with pandas' reading of CSV: "true" would be True, and "None" a missing cell."""
+    age, _, time, event = SURVIVAL.columns
+    drinks = Column(name="drinks", kind="categorical", categories=("None", "NA", "heavy"))
+    schema = Schema((age, drinks, time, replace(event, kind="binary", categories=events)))
+    frame = survivors(200).rename(columns={"smokes": "drinks"})
+    frame["drinks"] = np.resize(["None", "NA", "heavy"], 200)
+    frame["event"] = frame["event"].map(dict(enumerate(events)))
+    release = Condenser(schema, learner="cox", n_rows=60, recipe=quick(schema), **BUDGET).fit(frame).release_
+    release.save(tmp_path / "r")
+    monkeypatch.chdir(tmp_path / "r")
+    names: dict[str, object] = {}
+    exec(report_module.usage(release), names)
+    seen = release.decoder.table(release.rows)[2][:, 1]
+    assert names["model"].event_observed.sum() == seen.sum() > 0
+    assert {"drinks_heavy"} < {*names["x"].columns} & {"drinks_NA", "drinks_None", "drinks_heavy"}
+    assert not names["rows"].isna().any(axis=None)
+
+
 def words_of_code(path: Path) -> str:
     text = (path / "report.html").read_text()
     return (

@@ -70,3 +70,8 @@ def test_what_cannot_be_weighted_is_an_error(release):
 def test_it_is_repeatable_by_its_seed(release):
     one, same, other = (weighted_rows(release, n_rows=60, random_state=seed) for seed in (1, 1, 2))
     assert one.frame().equals(same.frame()) and not one.frame().equals(other.frame())
+
+
+def test_what_is_no_release_is_told():
+    with pytest.raises(ValueError, match=r"'release' option must be a zodc\.Release"):
+        weighted_rows("release")

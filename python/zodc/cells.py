@@ -54,7 +54,8 @@ def encode_column(values: NDArray[Any], column: Column) -> Floats:
     Raises
     ------
     DataError
-        When the schema asks for numbers, and the column holds texts none of which is a number.
+        When the schema asks for numbers, and the column holds texts none of which is a number; or for an
+        outcome, and not one cell is one of its categories.
     """
     return category_codes(values, column) if column.categories else numbers(values, column.name)
 
@@ -94,25 +95,37 @@ def number(cell: object) -> float:
 
 
 def category_codes(values: NDArray[Any], column: Column) -> Floats:
-    """Index of each cell's category: NaN where missing, -1 where unknown."""
+    """Index of each cell's category: NaN where missing, -1 where unknown.
+
+    Raises
+    ------
+    DataError
+        When the column is an outcome, and not one cell is one of its categories.
+    """
     code_of = _matcher(column.categories)
     if values.dtype.kind in "biuf":
-        # Zero has two signs and one category.
-        plain = values if values.dtype.kind == "b" else _as_floats(values) + 0.0
+        # Zero has two signs and one category. A float32 keeps its width: its text is 0.1, not 0.10000000149.
+        plain = values if values.dtype.kind == "b" else _as_floats(values) + 0
         codes, uniques = pd.factorize(plain)
         # factorize writes -1 for NaN: the last entry.
-        of_code: Floats = np.asarray([*map(code_of, map(text_of, uniques.tolist())), math.nan])
+        of_code: Floats = np.asarray([*map(code_of, map(text_of, uniques)), math.nan])
         found: Floats = of_code[codes]
-        return found
-    known: dict[str | None, float] = {None: math.nan}
+    else:
+        known: dict[str | None, float] = {None: math.nan}
 
-    def code(cell: object) -> float:
-        text = text_of(cell)
-        if text not in known:
-            known[text] = code_of(text)
-        return known[text]
+        def code(cell: object) -> float:
+            text = text_of(cell)
+            if text not in known:
+                known[text] = code_of(text)
+            return known[text]
 
-    return np.fromiter((code(cell) for cell in values), np.float64, count=len(values))
+        found = np.fromiter((code(cell) for cell in values), np.float64, count=len(values))
+    if column.role in ("target", "event") and (found == UNKNOWN).any() and not (found >= 0).any():
+        raise DataError(
+            f"data, column '{column.name}': not one of its cells is one of its categories; "
+            "mend the categories in the schema, or recode the column"
+        )
+    return found
 
 
 def unit_numbers(values: NDArray[Any]) -> Integers:
@@ -187,9 +200,10 @@ def _number_of_text(text: str) -> float:
         return _WORDS.get(word.casefold(), math.nan)
 
 
-def _as_floats(values: NDArray[Any]) -> Floats:
+def _as_floats(values: NDArray[Any]) -> NDArray[Any]:
+    """Numbers as floats: of the width they have, if they are floats."""
     with np.errstate(all="ignore"):
-        return values.astype(np.float64)
+        return values if values.dtype.kind == "f" else values.astype(np.float64)
 
 
 def _is_missing(cell: object) -> bool:

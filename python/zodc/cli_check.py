@@ -69,7 +69,8 @@ def evaluate(
     if report is not None:
         page = render_evaluation(loaded, folder.read_manifest(release), found, n_bootstrap=bootstrap)
         folder.put(report, page)
-    tell(found, {"private": False, "scores": found.frame().to_dict("records")})
+    scores = found.frame().astype(object)
+    tell(found, {"private": False, "scores": scores.where(scores.notna(), None).to_dict("records")})
 
 
 def _check_report(report: Path, release: Path) -> None:

@@ -20,7 +20,7 @@ from zodc.journal import Run, declare
 from zodc.ledger import Ledger, open_ledger
 from zodc.options import OptionError, count
 from zodc.plan import Plan
-from zodc.recipe import MOST_REFITTED, Recipe, default_recipe
+from zodc.recipe import MOST_REFITTED, Recipe, default_recipe, own_recipe
 from zodc.release import Release, today, versions
 from zodc.schema import Schema
 
@@ -248,8 +248,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             Of the schema's columns in `X`, in a frame of its library, when `y` is None or their names.
         """
         self.fit(X, y, **fit_options)
-        release = self.release_
-        table = release.decoder.table(release.rows)
+        table = self.release_.decoder.table(self.release_.rows)
         return like_x(table, self.schema, X), like_y(table, self.schema, X, y)
 
     def _settings(self) -> tuple[learners.Objective, Recipe, Plan]:
@@ -280,7 +279,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         return objective, recipe, plan
 
     def _recipe(self, objective: learners.Objective) -> Recipe:
-        recipe = self.recipe or default_recipe(
+        recipe = own_recipe(self.recipe) or default_recipe(
             survival=self.schema.task == "survival",
             n_features=len(self.schema.features),
             kind=objective.kind,
@@ -323,7 +322,8 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         if not len(encoded.cells):
             raise DataError("data: no row has a patient_id; fill in the column, or give it another role")
         cohort, seed = Cohort(self.schema.to_json(), plan.json, *arrays, self._test_noise_seed), run.seed
-        # From here on nothing is refunded.
+        # From here on nothing is refunded. Until here an earlier release, which was paid for, stays.
+        self._forget("release_")
         receipt = run.start(cohort, ledger, plan)
         marginals = cohort.marginals()
         decoder = Decoder(self.schema.to_json(), marginals, recipe.hazard_intervals)

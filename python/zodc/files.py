@@ -291,6 +291,17 @@ def _header(line: str, path: Path) -> list[str]:
     header = _closed(_fields(line), 1, path)
     if not header:
         raise DataError(f"data: '{path.name}' is empty; pass a table with a header and rows")
+    if len(header) == 1 and any(mark in line for mark in ";\t"):
+        raise DataError(
+            f"data: '{path.name}' has no comma in its first line; separate the fields by commas, and write "
+            "decimals with a point"
+        )
+    for place, name in enumerate(header, start=1):
+        if not name.strip():
+            raise DataError(
+                f"data: column {place} of '{path.name}' has no name; give it one, or save the table without "
+                "the numbers of its rows (in pandas to_csv(index=False))"
+            )
     return header
 
 

@@ -214,6 +214,10 @@ def _by_position(x: Any, wanted: Sequence[Column]) -> dict[str, NDArray[Any]]:
 
 
 def _array(values: Any) -> NDArray[Any]:
+    if isinstance(values, np.ma.MaskedArray) and values.dtype.names is None:
+        found: NDArray[Any] = np.asarray(values.data).astype(object)
+        found[np.ma.getmaskarray(values)] = None
+        return found
     # NumPy would find one type for all cells of a list.
     return np.asarray(values, dtype=object if isinstance(values, list | tuple) else None)
 
@@ -223,7 +227,8 @@ def _series(series: Any, name: str) -> NDArray[Any]:
     dtype = series.dtype
     if dtype.is_numeric():
         try:
-            return np.asarray(series.cast(nw.Float64).to_numpy(), dtype=np.float64)
+            found = np.asarray(series.cast(nw.Float64).to_numpy(), dtype=np.float64)
+            return found.astype(np.float32) if dtype == nw.Float32 else found
         # Arrow refuses to round an integer.
         except Exception:
             return numbers(_objects(series), name)

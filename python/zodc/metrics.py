@@ -30,7 +30,7 @@ class Estimate:
     value : float
         The score on the held-out rows.
     lower, upper : float
-        Ends of the interval; both equal `value` when no replicate was asked for.
+        Ends of the interval; NaN when no replicate was asked for.
     """
 
     value: float
@@ -38,11 +38,12 @@ class Estimate:
     upper: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.lower:.3f}-{self.upper:.3f})"
+        interval = "" if np.isnan(self.lower) else f" ({self.lower:.3f}-{self.upper:.3f})"
+        return f"{self.value:.3f}{interval}"
 
 
 def mean_hazard(survival: Floats) -> Floats:
-    """Mean cumulative hazard of survival probabilities (`n_rows × n_times`): higher means an earlier event."""
+    """Mean cumulative hazard of survival probabilities (`n_rows × n_times`): higher means earlier events."""
     return np.asarray(-np.log(np.maximum(survival, 1e-12)).mean(axis=1))
 
 
@@ -88,7 +89,7 @@ def estimate(score: Callable[[Floats], Floats], counts: Floats, *, level: float 
     scores = score(np.vstack([np.ones((1, counts.shape[1])), counts]))
     value, replicates = float(scores[0]), scores[1:]
     if not len(replicates):
-        return Estimate(value=value, lower=value, upper=value)
+        return Estimate(value=value, lower=np.nan, upper=np.nan)
     tail = (1 - level) / 2
     lower, upper = np.quantile(replicates, [tail, 1 - tail])
     return Estimate(value=value, lower=float(lower), upper=float(upper))

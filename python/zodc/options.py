@@ -76,9 +76,10 @@ def public_seed(random_state: Any) -> int:
         return int(random_state.randint(2**31))
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(_SEEDS))
+    got = random_state if isinstance(random_state, Integral) else type(random_state).__name__
     raise OptionError(
-        "The 'random_state' option must be None, a whole number of at least 0, or a NumPy generator. "
-        f"Got {type(random_state).__name__} instead."
+        "The 'random_state' option must be None, a whole number from 0 to 2^63 - 1, or a NumPy generator. "
+        f"Got {got} instead."
     )
 
 

@@ -9,9 +9,9 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from zodc.options import count, number
+from zodc.options import OptionError, count, number
 
-__all__ = ["MOST_REFITTED", "Anneal", "Kind", "Recipe", "Schedule", "default_recipe"]
+__all__ = ["MOST_REFITTED", "Anneal", "Kind", "Recipe", "Schedule", "default_recipe", "own_recipe"]
 
 # Feature columns from which a table counts as wide: a weak ridge then fits the chance effects of a few
 # hundred rows, and the differences between candidates are mostly these.
@@ -192,6 +192,19 @@ class Recipe:
 def _schedule(values: dict[str, Any]) -> Schedule:
     anneals = {name: Anneal(**values[name]) for name in ("radius", "step", "clip")}
     return Schedule(**{**values, **anneals})
+
+
+def own_recipe(recipe: object) -> Recipe | None:
+    """Return the recipe of the user, None without one.
+
+    Raises
+    ------
+    OptionError
+        When it is none.
+    """
+    if recipe is None or isinstance(recipe, Recipe):
+        return recipe
+    raise OptionError(f"The 'recipe' option must be a zodc.Recipe. Got {type(recipe).__name__} instead.")
 
 
 def default_recipe(

@@ -23,7 +23,7 @@ from zodc.disclosures import disclosures, not_covered
 from zodc.options import OptionError, count, public_seed
 from zodc.plan import Plan
 from zodc.plots import ReleasePlots
-from zodc.recipe import Recipe, default_recipe
+from zodc.recipe import Recipe, default_recipe, own_recipe
 from zodc.report import render
 from zodc.schema import Schema
 from zodc.tables import columns_of
@@ -342,7 +342,7 @@ class Release:
 
 
 def _public_settings(schema: Schema, objective: learners.Objective, recipe: Recipe | None) -> dict[str, Any]:
-    chosen = recipe or default_recipe(
+    chosen = own_recipe(recipe) or default_recipe(
         survival=schema.task == "survival", n_features=len(schema.features), kind=objective.kind
     )
     names = ("draws", "public", "public_directions", "population_rows", "sharpness", "check_every")

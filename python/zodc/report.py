@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -18,6 +19,7 @@ from zodc.label import FALSE_POSITIVES, label
 from zodc.plots import ReleasePlots, draw_marginal, draw_outcome
 from zodc.schema import Column
 from zodc.summary import Drawn, bars_of, correlation, noisy_marginals, released_cells
+from zodc.tables import column_values
 
 __all__ = ["environment", "questions", "render", "usage", "values_in_words"]
 
@@ -123,15 +125,15 @@ def usage(release: Drawn) -> str:
         name = schema.target.name
         return (
             "import pandas as pd; from sklearn.ensemble import RandomForestClassifier\n"
-            f'rows = pd.read_csv("condensed.csv"); y = rows.pop({name!r})\n'
+            f'rows = pd.read_parquet("condensed.parquet"); y = rows.pop({name!r})\n'
             "model = RandomForestClassifier().fit(pd.get_dummies(rows), y)"
         )
     assert schema.time is not None and schema.event is not None
     time, event = schema.time.name, schema.event.name
-    seen = f"rows[{event!r}].astype(str) == {schema.event.categories[1]!r}"
+    seen = f"rows[{event!r}] == {column_values(np.ones(1), schema.event).tolist()[0]!r}"
     return (
         "import pandas as pd; from lifelines import CoxPHFitter\n"
-        'rows = pd.read_csv("condensed.csv"); '
+        'rows = pd.read_parquet("condensed.parquet"); '
         f"x = pd.get_dummies(rows.drop(columns={event!r}), drop_first=True, dtype=float)\n"
         f"model = CoxPHFitter(penalizer=0.03).fit(x.assign(seen={seen}), {time!r}, 'seen')"
     )

@@ -7,6 +7,7 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -119,10 +120,10 @@ class Column:
             return self.categories
         if self.lower is None or self.upper is None:
             return ()
-        step = 1.0 if self.step is None else self.step
-        return tuple(
-            self.lower + step * level for level in range(round((self.upper - self.lower) / step) + 1)
-        )
+        # By decimals, as they were written: 0.3, not 0.30000000000000004.
+        lower, step = (Decimal(repr(number)) for number in (self.lower, self.step or 1.0))
+        n_levels = round((self.upper - self.lower) / float(step)) + 1
+        return tuple(float(lower + step * level) for level in range(n_levels))
 
     @property
     def flag_name(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import narwhals as nw
@@ -61,16 +62,18 @@ def _level_values(column: Column) -> NDArray[Any]:
     if all(isinstance(level, float) for level in levels):
         return _whole(np.asarray(levels, dtype=np.float64))
     texts = [str(level) for level in levels]
+    # A category is a number only if it is written as numbers are: "18_39", "1E50" and "007" are names.
+    if not all(map(_is_number, texts)):
+        return np.asarray(texts, dtype=object)
+    numbers = np.asarray([float(text) for text in texts])
+    return numbers if any("." in text for text in texts) else _whole(numbers)
+
+
+def _is_number(text: str) -> bool:
     try:
-        numbers = np.asarray([float(text) for text in texts])
+        return math.isfinite(float(text)) and text in (str(int(float(text))), repr(float(text)))
     except ValueError:
-        return np.asarray(texts, dtype=object)
-    # "007" and "nan" are names, not numbers.
-    if any(text.lstrip("-").startswith("0") and text.lstrip("-0").isdigit() for text in texts):
-        return np.asarray(texts, dtype=object)
-    if not np.isfinite(numbers).all():
-        return np.asarray(texts, dtype=object)
-    return _whole(numbers) if all(text.lstrip("-").isdigit() for text in texts) else numbers
+        return False
 
 
 def _whole(numbers: Floats) -> NDArray[Any]:

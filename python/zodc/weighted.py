@@ -96,6 +96,11 @@ def weighted_rows(release: Release, *, n_rows: int = 500, random_state: Any = No
     ((100, 1), 1.0)
     >>> model = DecisionTreeClassifier(max_depth=3).fit(rows.X, rows.y, sample_weight=rows.weight)
     """
+    if not isinstance(release, Release):
+        raise OptionError(
+            "The 'release' option must be a zodc.Release, such as a fitted Condenser's release_. "
+            f"Got {type(release).__name__} instead."
+        )
     schema = release.schema
     if schema.target is None:
         raise OptionError(
