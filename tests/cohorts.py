@@ -52,7 +52,7 @@ def survivors(n: int = 400, seed: int = 0) -> pd.DataFrame:
     )
 
 
-def quick(schema: Schema = CLASSES, *, rounds: int = 6, kind: Kind = "native") -> Recipe:
+def quick(schema: Schema = CLASSES, *, rounds: int = 6, kind: Kind = "any") -> Recipe:
     """Make settings that need a fraction of a second."""
     recipe = default_recipe(survival=schema.task == "survival", n_features=len(schema.features), kind=kind)
     return replace(

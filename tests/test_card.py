@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from cohorts import BUDGET, CLASSES, SURVIVAL, patients, quick, survivors
 from zodc import Column, Condenser, Schema, cli, verify
-from zodc.card import disclosures
+from zodc.card import nist_disclosures
 from zodc.label import label
 
 HOSTILE = "<script>alert(1)</script> | [x](javascript:1) `a` $b$"
@@ -95,7 +95,7 @@ def test_a_survival_cohort_with_hostile_names(tmp_path):
 def test_the_card_makes_the_disclosures_of_nist(release):
     assert run("card", release, "--license", "CC-BY-4.0").exit_code == 0
     manifest = json.loads((release / "manifest.json").read_text())
-    told = dict(disclosures(label(manifest), manifest))
+    told = dict(nist_disclosures(label(manifest), manifest))
     for point in (
         *("Definition", "Unit of privacy", "Neighbouring data", "Model of trust", "Mechanism", "Sensitivity"),
         *("Composition", "All releases of the cohort", "Randomness", "Arithmetic", "Tuning", "Not covered"),

@@ -209,9 +209,9 @@ def test_wide_tables_get_fewer_draws(n_features: int, expected: int) -> None:
 def test_survival_rows_for_cox_regression_are_the_first_draw() -> None:
     draws = {
         kind: default_recipe(survival=True, n_features=8, kind=kind).draws
-        for kind in ("any", "smooth", "native", "foreign")
+        for kind in ("any", "smooth", "foreign")
     }
-    assert draws == {"any": 32, "smooth": 1, "native": 1, "foreign": 16}
+    assert draws == {"any": 32, "smooth": 1, "foreign": 16}
 
 
 def test_weighted_rows_are_the_best_draw(release) -> None:

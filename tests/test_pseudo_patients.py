@@ -84,6 +84,18 @@ def test_rows_for_any_learner_get_no_free_rounds(release):
     assert default_recipe(survival=False, n_features=8, kind="any").public.rounds == 0
 
 
+def test_rows_for_trees_are_those_for_any_learner(release):
+    """They rank better than rows judged by the tree's own loss and moved by it (experiment 42)."""
+    recipe = replace(default_recipe(survival=False, n_features=5, kind="any"), draws=6, population_rows=500)
+    made = {
+        name: release.recondense(learner, n_rows=60, recipe=recipe, random_state=1).rows.latents
+        for name, learner in {"any": "any", "tree": "tree", "mixed": ["tree", "logistic"]}.items()
+    }
+    assert np.array_equal(made["any"], made["tree"]) and np.array_equal(made["any"], made["mixed"])
+    first = release.recondense("any", n_rows=60, recipe=replace(recipe, draws=1), random_state=1).rows.latents
+    assert not np.array_equal(made["any"], first)
+
+
 def test_every_stratum_of_a_marginal_has_its_row(release):
     n_rows = 250
     latents = release.decoder.labelled_rows(release.population(n_rows, 4), n_rows, 1.0).latents
@@ -133,9 +145,8 @@ def test_direct_mode_needs_a_learner():
 
 @pytest.mark.parametrize("sharpness", [0.0, -1.0, float("nan"), float("inf")])
 def test_sharpness_is_a_finite_number_above_zero(release, sharpness):
-    recipe = replace(release.recipe, sharpness=sharpness)
     with pytest.raises(ValueError, match="'sharpness' option must be a finite number above 0"):
-        release.recondense("any", recipe=recipe)
+        release.recondense("any", recipe=replace(release.recipe, sharpness=sharpness))
 
 
 def test_the_report_says_that_rows_are_for_any_learner(survival_release, tmp_path):
@@ -145,7 +156,7 @@ def test_the_report_says_that_rows_are_for_any_learner(survival_release, tmp_pat
 
 @pytest.mark.parametrize(
     ("learner", "kind", "is_sharp"),
-    [("any", "any", True), ("tree", "native", True), ("logistic", "smooth", False)],
+    [("any", "any", True), ("tree", "any", True), ("logistic", "smooth", False)],
 )
 def test_the_report_says_whose_probabilities_are_too_sure(release, learner, kind, is_sharp, tmp_path):
     made = release.recondense(learner, n_rows=40, recipe=quick(CLASSES, kind=kind))

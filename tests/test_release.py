@@ -278,7 +278,7 @@ def test_an_unknown_mechanism_is_not_believed() -> None:
 
 
 def test_recipes_of_older_releases_are_read() -> None:
-    recipe = default_recipe(survival=False, n_features=8, kind="native")
+    recipe = default_recipe(survival=False, n_features=8, kind="any")
     then = {"teacher_c": 1.0, "sharpness": 64.0, "refit_sd": 0.0, "draws": 1, "full_clip_from": 0.0}
     older = {name: value for name, value in recipe.to_dict().items() if name not in then}
     assert Recipe.from_dict(older) == replace(recipe, **then)

@@ -65,7 +65,7 @@ def test_patients_with_many_rows_are_dropped_in_silence(mode, capfd, recwarn):
         learner=learner,
         mode=mode,
         n_rows=20,
-        recipe=quick(kind="foreign" if mode == "direct" else "native"),
+        recipe=quick(kind="foreign" if mode == "direct" else "any"),
         **BUDGET,
     )
     small.fit(visits(600))

@@ -17,7 +17,7 @@ from zodc import phases
 from zodc._zodc import Cohort, Decoder
 from zodc.audit_bounds import CONFIDENCE, Bools, Bound, Floats, one_run_bound
 from zodc.plan import Plan
-from zodc.recipe import Recipe
+from zodc.recipe import Kind, Recipe
 from zodc.schema import Schema
 from zodc.tables import Table
 
@@ -58,6 +58,7 @@ class _CanaryModel:
 class _Objective:
     model: _CanaryModel
     native_json: str = "[]"
+    kind: Kind = "foreign"
 
     @property
     def models(self) -> Sequence[tuple[float, phases.Model]]:

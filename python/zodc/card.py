@@ -21,7 +21,7 @@ from zodc.schema import Column
 from zodc.summary import Drawn
 from zodc.tables import columns_of
 
-__all__ = ["CARD", "CROISSANT", "croissant", "disclosures", "markdown"]
+__all__ = ["CARD", "CROISSANT", "croissant", "markdown", "nist_disclosures"]
 
 CARD, CROISSANT = "README.md", "croissant.json"
 _MEDIA = {"condensed.csv": "text/csv", "condensed.parquet": "application/vnd.apache.parquet"}
@@ -90,7 +90,7 @@ def markdown(release: Drawn, manifest: Mapping[str, Any], *, license: str | None
         manifest=manifest,
         schema=release.schema,
         columns=[(column, values_in_words(column)) for column in release.schema.columns],
-        disclosures=disclosures(found, manifest),
+        disclosures=nist_disclosures(found, manifest),
         forecasts=forecast(release),
         usage=usage(release),
         license=license,
@@ -163,7 +163,7 @@ def croissant(
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
-def disclosures(found: Label, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+def nist_disclosures(found: Label, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Say what NIST SP 800-226 asks of whoever claims differential privacy, point by point."""
     plan = manifest["plan"]
     asked = "; ".join(f"{q.count} × {q.what}, noise {q.noise:.4g} × sensitivity" for q in questions(manifest))
@@ -212,7 +212,7 @@ def _promise(found: Label) -> str:
 
 
 def _responsible(found: Label, manifest: Mapping[str, Any]) -> dict[str, str]:
-    told = dict(disclosures(found, manifest))
+    told = dict(nist_disclosures(found, manifest))
     return {
         "rai:personalSensitiveInformation": f"No row was copied from a patient. {_promise(found)}",
         "rai:dataManipulationProtocol": (

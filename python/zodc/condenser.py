@@ -221,7 +221,6 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         ModelError
             When a Python model cannot be fitted on most of the synthetic rows.
         """
-        self._forget("release_")
         objective, recipe, plan = self._settings()
         n_rows = count("n_rows", self.n_rows)
         ledger = open_ledger(self.ledger)
@@ -263,7 +262,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             )
         count("n_rows", self.n_rows)
         objective = learners.resolve(self.learner, self.schema)
-        if self.mode == "direct" and objective.kind == "any":
+        if self.mode == "direct" and not objective.parts:
             raise OptionError("The 'learner' option must name a learner in mode='direct'. Got 'any' instead.")
         recipe = self._recipe(objective)
         plan = make_certified_plan(

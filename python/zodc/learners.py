@@ -134,11 +134,9 @@ class Objective:
     @property
     def kind(self) -> Kind:
         """What the recipe's defaults follow: see `zodc.recipe.Kind`."""
-        if not self.parts:
-            return "any"
-        if all(isinstance(part, Logistic | Cox) for _, part in self.parts):
+        if self.parts and all(isinstance(part, Logistic | Cox) for _, part in self.parts):
             return "smooth"
-        return "foreign" if self.models else "native"
+        return "foreign" if self.models else "any"
 
     @property
     def is_native(self) -> bool:

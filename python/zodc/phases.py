@@ -22,7 +22,7 @@ from zodc._zodc import Answers, Cohort, Decoder, FittedModels, Population, Rows,
 from zodc.cells import Floats
 from zodc.draws import best_draw, misranking, misranking_of_risk, n_draws
 from zodc.options import ModelError, seed_of_draw
-from zodc.recipe import Recipe, Schedule
+from zodc.recipe import Kind, Recipe, Schedule
 from zodc.tables import Table
 
 __all__ = [
@@ -61,6 +61,11 @@ class Model(Protocol):
 
 class Objective(Protocol):
     """A weighted mixture of learners."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the rows are for."""
+        ...
 
     @property
     def native_json(self) -> str:
@@ -237,10 +242,10 @@ def public(
     if draws == 1 and recipe.public.rounds == 0:  # nothing to judge, nobody to ask
         return drawn(0)
     population = draw(recipe.population_rows, seed)
-    is_open = not objective.models and not json.loads(objective.native_json)
-    native_json = teacher_json if is_open else objective.native_json
+    names_one = objective.models or json.loads(objective.native_json)
+    native_json = objective.native_json if names_one else teacher_json
     losses = _Losses(objective.models, native_json, decoder.population_table(population), n_jobs)
-    judge = _judge_of_draws(decoder, losses, population if is_open else None)
+    judge = _judge_of_draws(decoder, losses, population if objective.kind == "any" else None)
     start = best_draw(drawn, judge, draws, _reporter(progress, "draws", draws))
     schedule = recipe.public
     if objective.models:
@@ -261,7 +266,7 @@ def public(
 def _judge_of_draws(
     decoder: Decoder, losses: _Losses, population: Population | None
 ) -> Callable[[Rows], float]:
-    """Rows that serve any learner are judged by trees on a `population`, all others by the mean loss."""
+    """Rows for any learner or for trees are judged by trees on a `population`, others by the mean loss."""
     if population is None:
         return partial(losses.mean, decoder)
     if decoder.time_grid is not None:

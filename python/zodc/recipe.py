@@ -16,12 +16,12 @@ __all__ = ["MOST_REFITTED", "Anneal", "Kind", "Recipe", "Schedule", "default_rec
 # Feature columns from which a table counts as wide: a weak ridge then fits the chance effects of a few
 # hundred rows, and the differences between candidates are mostly these.
 WIDE = 50
-# What rows are made for: any learner, smooth native ones, other native ones, or such as need Python.
-Kind = Literal["any", "smooth", "native", "foreign"]
+# What rows are made for: any learner, and trees; smooth native ones; or such as need Python.
+Kind = Literal["any", "smooth", "foreign"]
 # Sharpness of the labels by kind; on wide tables twice it, but 1 for smooth learners.
-_SHARPNESS: dict[Kind, float] = {"smooth": 1.2, "any": 3.0, "native": 4.0, "foreign": 4.0}
+_SHARPNESS: dict[Kind, float] = {"smooth": 1.2, "any": 3.0, "foreign": 4.0}
 # Draws of rows by kind, of which the best is kept, and what bounds them times the feature columns.
-_DRAWS: dict[Kind, int] = {"smooth": 100, "any": 256, "native": 50, "foreign": 16}
+_DRAWS: dict[Kind, int] = {"smooth": 100, "any": 256, "foreign": 16}
 _MOST_DRAWN = 7_500
 # Draws of survival rows: each takes a sixth of a second, for the exchange of outcomes.
 _SURVIVAL_DRAWS = 32
@@ -221,7 +221,7 @@ def default_recipe(
         Task of the schema.
     n_features : int
         Feature columns of the schema.
-    kind : {"any", "smooth", "native", "foreign"}
+    kind : {"any", "smooth", "foreign"}
         What the rows are for: foreign learners get few free rounds, since each fit takes long; smooth ones
         get labels nearly as calibrated as the teacher, all others sharper ones, which rank better.
     """
@@ -261,23 +261,18 @@ def default_recipe(
 
 
 def _public_rounds(kind: Kind, *, survival: bool, is_wide: bool) -> int:
-    """Return the free rounds: they help the learner that is asked, and cost all other classifiers.
+    """Return the free rounds: they help the learner that is asked, and cost all others.
 
-    On wide tables trees fit what pseudo-patients have and real ones have not. Balanced survival outcomes say
-    all that the teacher knows.
+    The best of many draws does more for trees. Balanced survival outcomes say all that the teacher knows.
     """
     if kind == "foreign":
         return 10
-    if survival or kind == "any":
-        return 0
-    if kind == "smooth":
-        return 400 if is_wide else 0
-    return 0 if is_wide else 100
+    return 400 if kind == "smooth" and is_wide and not survival else 0
 
 
 def _draws(kind: Kind, *, survival: bool, n_features: int) -> int:
     """Return the draws to choose from; rows for Cox regression gain nothing by it."""
-    if survival and kind in ("smooth", "native"):
+    if survival and kind == "smooth":
         return 1
     most = _SURVIVAL_DRAWS if survival else _DRAWS[kind]
     return max(1, min(most, _DRAWS[kind], _MOST_DRAWN // max(1, n_features)))

@@ -254,7 +254,7 @@ class Release:
         manifest, texts = folder.read(Path(path))
         try:
             return cls._of_files(manifest, texts)
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError, OptionError):
             made = manifest.get("versions")
             maker = f"zodc {made['zodc']}" if isinstance(made, dict) and "zodc" in made else "another program"
             raise DataError(

@@ -81,7 +81,7 @@ def test_ten_thousand_runs_come_near_the_claim(question: str) -> None:
 def canaries(epsilon: float) -> tuple[Bound, Plan]:
     """Audit a full fit. δ is small: 2000·δ must be below the false-alarm rate for any bound above 0."""
     schema = marginals_schema()
-    recipe = default_recipe(survival=False, n_features=8, kind="native")
+    recipe = default_recipe(survival=False, n_features=8, kind="any")
     asked = make_plan(schema, recipe, epsilon=epsilon, delta=1e-9)
     return audit_canaries(schema, asked, recipe), asked
 
@@ -173,7 +173,7 @@ def test_no_patient_moves_an_answer_through_the_others() -> None:
     cells[-1] = 1.0, 0.0
     time, event = rng.uniform(0.1, 5, n), np.ones(n)
     time[-1] = 10.0
-    recipe = default_recipe(survival=True, n_features=2, kind="native").but(rounds=1, directions=1)
+    recipe = default_recipe(survival=True, n_features=2, kind="any").but(rounds=1, directions=1)
     schedule = replace(recipe.private, clip=Anneal(clip, clip)).to_json()
     asked = make_plan(SURVIVAL, replace(recipe, directions=1), epsilon=1e12, delta=1e-5)
 
