@@ -143,8 +143,9 @@ def unit_numbers(values: NDArray[Any]) -> Integers:
     def unit(cell: object) -> int:
         is_rounded = isinstance(cell, float | np.floating) and not abs(float(cell)) < exact
         text = None if is_rounded else text_of(cell)
-        is_lost = text is None or text in MISSING_TEXTS or _ROUNDED.fullmatch(text)
-        return -1 if text is None or is_lost else seen.setdefault(text, len(seen))
+        if text is None or text in MISSING_TEXTS or _ROUNDED.fullmatch(text):
+            return -1
+        return seen.setdefault(text, len(seen))
 
     return np.fromiter((unit(cell) for cell in values), np.int64, count=len(values))
 

@@ -288,7 +288,7 @@ def _read_csv(path: Path, schema: Schema | None) -> pd.DataFrame:
 
 
 def _header(line: str, path: Path) -> list[str]:
-    header = _closed(_fields(line), 1, path)
+    header = _fields(line, 1, path)
     if not header:
         raise DataError(f"data: '{path.name}' is empty; pass a table with a header and rows")
     if len(header) == 1 and any(mark in line for mark in ";\t"):
@@ -319,7 +319,7 @@ def _rows(lines: Iterator[str], width: int, path: Path) -> Iterator[str]:
         if '"' not in line and line.count(",") < width:
             yield line
             continue
-        fields = _closed(_fields(line), place, path)
+        fields = _fields(line, place, path)
         # A comma at the end of a line is no field.
         if any(field.strip() for field in fields[width:]):
             raise DataError(
@@ -339,15 +339,10 @@ def _fields_of_any_length() -> Iterator[None]:
         csv.field_size_limit(usual)
 
 
-def _fields(line: str) -> list[str] | None:
-    """Fields of a line; None when a quote is still open at its end."""
+def _fields(line: str, place: int, path: Path) -> list[str]:
     reader = csv.reader((line.rstrip("\n"), ""))
     fields = next(reader, [])
-    return fields if reader.line_num == 1 else None
-
-
-def _closed(fields: list[str] | None, place: int, path: Path) -> list[str]:
-    if fields is None:
+    if reader.line_num > 1:
         raise DataError(
             f"data: '{path.name}' is not a valid table: a quote is still open at the end of line {place}; "
             "take line breaks out of texts and close the quote, or save the table as Parquet"

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from zodc.options import count
-from zodc.plan import Plan
+from zodc.plan import Plan, squared_cost
 from zodc.schema import Schema, Task
 
 __all__ = ["Outlook", "outlook", "signal"]
@@ -49,9 +49,7 @@ class Outlook:
 
 def signal(schema: Schema, plan: Plan, patients: int) -> float:
     """Patients' voice against the noise: `n √(Σ (q/σ)² / d)`, for d encoded columns. Above 0."""
-    charges = plan.to_dict()["charges"]
-    events = [(charge["count"], charge["event"]) for charge in charges]
-    squares = sum(n * (e.get("sampling_rate", 1.0) / e["noise_multiplier"]) ** 2 for n, e in events)
+    squares = sum(map(squared_cost, plan.to_dict()["charges"]))
     return patients * math.sqrt(squares / schema.encoded_width)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from zodc.options import OptionError, count, number
 from zodc.recipe import Recipe
 from zodc.schema import Schema
 
-__all__ = ["BudgetError", "Plan", "make_plan"]
+__all__ = ["BudgetError", "Plan", "make_plan", "squared_cost"]
 
 _NEIGHBOURS = {"add_remove": "added or removed", "replace_one": "replaced by another"}
 
@@ -122,6 +123,12 @@ class Plan:
                 f"{certified['noise_saved']:.1%} of a round's, against a plan by the native accountant",
             ),
         ]
+
+
+def squared_cost(charge: Mapping[str, Any]) -> float:
+    """Squared privacy parameter μ² of a charge, to first order in the sampling rate."""
+    event = charge["event"]
+    return float(charge["count"] * (event.get("sampling_rate", 1.0) / event["noise_multiplier"]) ** 2)
 
 
 def make_plan(

@@ -16,6 +16,7 @@ from zodc.figures import figure, page_style
 from zodc.folder import REPORT
 from zodc.forecast import forecast
 from zodc.label import FALSE_POSITIVES, label
+from zodc.plan import squared_cost
 from zodc.plots import ReleasePlots, draw_marginal, draw_outcome
 from zodc.schema import Column
 from zodc.summary import Drawn, bars_of, correlation, noisy_marginals, released_cells
@@ -94,7 +95,7 @@ def render(release: Drawn, manifest: Mapping[str, Any]) -> str:
 def questions(manifest: Mapping[str, Any]) -> Iterator[Question]:
     """List what was asked, each with its share of the budget in squared noise."""
     looks = sum(charge["what"] == "marginals" for charge in manifest["events"])
-    cost = [_cost(charge) for charge in manifest["events"]]
+    cost = [squared_cost(charge) for charge in manifest["events"]]
     for place, (charge, own) in enumerate(zip(manifest["events"], cost, strict=True)):
         event = charge["event"]
         rate = event.get("sampling_rate")
@@ -110,12 +111,6 @@ def questions(manifest: Mapping[str, Any]) -> Iterator[Question]:
             noise=event["noise_multiplier"],
             share=own / sum(cost),
         )
-
-
-def _cost(charge: Mapping[str, Any]) -> float:
-    """Squared privacy parameter of a charge, to first order in the sampling rate."""
-    event = charge["event"]
-    return float(charge["count"] * (event.get("sampling_rate", 1.0) / event["noise_multiplier"]) ** 2)
 
 
 def usage(release: Drawn) -> str:

@@ -63,13 +63,13 @@ def _level_values(column: Column) -> NDArray[Any]:
         return _whole(np.asarray(levels, dtype=np.float64))
     texts = [str(level) for level in levels]
     # A category is a number only if it is written as numbers are: "18_39", "1E50" and "007" are names.
-    if not all(map(_is_number, texts)):
+    if not all(map(_is_written_as_a_number, texts)):
         return np.asarray(texts, dtype=object)
     numbers = np.asarray([float(text) for text in texts])
     return numbers if any("." in text for text in texts) else _whole(numbers)
 
 
-def _is_number(text: str) -> bool:
+def _is_written_as_a_number(text: str) -> bool:
     try:
         return math.isfinite(float(text)) and text in (str(int(float(text))), repr(float(text)))
     except ValueError:
