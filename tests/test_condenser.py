@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sksurv.ensemble import RandomSurvivalForest
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from xgboost import XGBClassifier
-from zodc import Condenser, DataError, Release, Schema, phases, verify
+from zodc import BudgetError, Condenser, DataError, Ledger, Release, Schema, phases, verify
 from zodc.recipe import Anneal, default_recipe
 from zodc.schema import Column
 
@@ -426,15 +426,18 @@ def test_other_learners_get_rows_of_their_own() -> None:
     assert (len(release.teacher), len(release.rows)) == (40, 30)
 
 
-def test_a_paid_release_stays_until_the_next_run_is_paid_for() -> None:
+def test_a_paid_release_stays_until_the_next_run_is_paid_for(tmp_path) -> None:
     fitted = _condenser().fit(patients(60))
     first = fitted.release_
     with pytest.raises(DataError):
         fitted.fit(patients(60).rename(columns={"age": "years"}))
     with pytest.raises(ValueError, match="epsilon"):
         fitted.set_params(epsilon=-1.0).fit(patients(60))
+    Ledger.create(tmp_path / "ward.ledger", epsilon=0.1, delta=1e-5)
+    with pytest.raises(BudgetError):
+        fitted.set_params(epsilon=1.0, ledger=tmp_path / "ward.ledger").fit(patients(60))
     assert fitted.release_ is first
-    assert fitted.set_params(epsilon=1.0).fit(patients(60)).release_ is not first
+    assert fitted.set_params(ledger=None).fit(patients(60)).release_ is not first
 
 
 @pytest.mark.parametrize("recipe", ["fast", {}, 7])

@@ -321,9 +321,9 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         if not len(encoded.cells):
             raise DataError("data: no row has a patient_id; fill in the column, or give it another role")
         cohort, seed = Cohort(self.schema.to_json(), plan.json, *arrays, self._test_noise_seed), run.seed
-        # From here on nothing is refunded. Until here an earlier release, which was paid for, stays.
-        self._forget("release_")
+        # From here on nothing is refunded. An earlier release, which was paid for, stays until then.
         receipt = run.start(cohort, ledger, plan)
+        self._forget("release_")
         marginals = cohort.marginals()
         decoder = Decoder(self.schema.to_json(), marginals, recipe.hazard_intervals)
         objective = objective.bound(decoder.time_grid, seed)
