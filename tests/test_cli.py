@@ -4,47 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import signal
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
-from zodc import cli, cli_common, cli_run, phases
-
-# Stands in a patient's cell; no output may hold it.
-SECRET = "Ann-Example-1234567"
-SMALL = ["--rounds", "4", "--directions", "4", "--rows", "30"]
-BUDGET = ["--epsilon", "3", "--delta", "1e-5"]
-
-SCHEMA = """
-name = "small ward"
-[[column]]
-name = "age"
-kind = "continuous"
-lower = 18
-upper = 100
-[[column]]
-name = "ward"
-kind = "categorical"
-categories = ["a", "b", "c"]
-[[column]]
-name = "creatinine"
-kind = "continuous"
-lower = 0
-upper = 50
-missing = "indicator"
-[[column]]
-name = "died"
-kind = "binary"
-role = "target"
-"""
+from command_line import (
+    BUDGET,
+    SCHEMA,
+    SECRET,
+    SMALL,
+    check_fault,
+    condense,
+    nothing_written,
+    patients,
+    run,
+    small_ward,  # noqa: F401
+)
 
 SURVIVAL = """
 [[column]]
@@ -65,30 +41,12 @@ role = "event"
 """
 
 
-def patients(n=200, seed=1):
-    rng = np.random.default_rng(seed)
-    age = rng.uniform(20, 90, n)
-    creatinine = np.where(rng.random(n) < 0.2, np.nan, rng.lognormal(0, 0.4, n))
-    died = (rng.random(n) < 1 / (1 + np.exp((60 - age) / 8))).astype(int)
-    return pd.DataFrame(
-        {"age": age, "ward": rng.choice(["a", "b", "c"], n), "creatinine": creatinine, "died": died}
-    )
-
-
 def followed(n=200, seed=1):
     rng = np.random.default_rng(seed)
     age = rng.uniform(20, 90, n)
     return pd.DataFrame(
         {"age": age, "days": rng.exponential(30000 / age) % 1000, "seen": (rng.random(n) < 0.6).astype(int)}
     )
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("schema.toml").write_text(SCHEMA)
-    patients().to_csv("patients.csv", index=False)
-    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -103,34 +61,6 @@ def released(tmp_path_factory):
     )
     assert result.exit_code == 0, result.output
     return folder / "release"
-
-
-def run(*arguments):
-    return CliRunner().invoke(cli.main, [str(a) for a in arguments])
-
-
-def condense(*more, file="patients.csv", learner="logistic", out="release"):
-    return run(
-        *["condense", file, "--schema", "schema.toml", "--learner", learner, *BUDGET, *SMALL],
-        *["--out", out, *more],
-    )
-
-
-def check_fault(result, code, *words):
-    """One line that names the words, and nothing of a patient."""
-    assert result.exit_code == code, result.output
-    lines = result.stderr.strip().splitlines()
-    assert lines[-1].startswith("Error: ")
-    if lines[0] != lines[-1]:
-        assert lines[0].startswith("Usage: ")
-    for word in words:
-        assert word in lines[-1]
-    assert "Traceback" not in result.output
-    assert SECRET not in result.output
-
-
-def nothing_written(*but):
-    assert sorted(os.listdir()) == sorted(["patients.csv", "schema.toml", *but])
 
 
 # ---- schema init and plan
@@ -270,144 +200,6 @@ def test_new_parents_are_made(here):
     assert Path("deep/down/release/manifest.json").exists()
 
 
-# ---- bad input
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--epsilon", "0"], ["--epsilon"]),
-        (["--epsilon", "-1"], ["epsilon"]),
-        (["--epsilon", "nan"], ["epsilon"]),
-        (["--epsilon", "inf"], ["epsilon"]),
-        (["--epsilon", "one"], ["epsilon", "one"]),
-        (["--delta", "1"], ["delta"]),
-        (["--delta", "0"], ["delta"]),
-        (["--rows", "0"], ["--rows", "0"]),
-        (["--rounds", "0"], ["--rounds", "0"]),
-        (["--directions", "0"], ["--directions", "0"]),
-        (["--sampling-rate", "2"], ["--sampling-rate"]),
-        (["--learner", "oak"], ["oak", "tree", "logistic"]),
-        (["--learner", "logistic"], ["twice"]),
-        (["--learner", "tree=much"], ["tree", "weight"]),
-        (["--learner", "tree=0"], ["weight"]),
-        (["--learner", "cox"], ["cox"]),
-        (["--mode", "fast"], ["--mode", "direct"]),
-    ],
-)
-def test_wrong_options_end_with_2(here, options, words):
-    result = condense(*options)
-    check_fault(result, 2, *words)
-    nothing_written()
-
-
-@pytest.mark.parametrize(
-    "command", [["condense", "gone.csv"], ["schema", "init", "gone.csv"], ["plan", "gone.toml"]]
-)
-def test_missing_file(here, command):
-    check_fault(run(*command), 2, "gone", "does not exist")
-
-
-def test_missing_schema(here):
-    result = run("condense", "patients.csv", "--learner", "tree", *BUDGET, "--out", "release")
-    check_fault(result, 2, "--schema")
-
-
-def test_other_kind_of_file(here):
-    Path("patients.xlsx").write_text("x")
-    check_fault(condense(file="patients.xlsx"), 4, "csv", "parquet")
-
-
-@pytest.mark.parametrize("text", ["", "age,ward,creatinine,died\n"])
-def test_empty_file(here, text):
-    Path("patients.csv").write_text(text)
-    check_fault(condense(), 4, "patients.csv" if not text else "row")
-    nothing_written()
-
-
-def test_file_that_is_not_what_its_name_says(here):
-    Path("patients.parquet").write_text(f"{SECRET}\n")
-    check_fault(condense(file="patients.parquet"), 4, "patients.parquet")
-    nothing_written("patients.parquet")
-
-
-def test_ragged_csv(here):
-    Path("patients.csv").write_text(f"age,ward,creatinine,died\n50,a,1,0\n{SECRET},a,1,0,9,9\n")
-    check_fault(condense(), 4, "patients.csv")
-    nothing_written()
-
-
-def test_budget_too_small_ends_with_3(here):
-    check_fault(condense("--epsilon", "1e-9", "--delta", "1e-12"), 3, "budget")
-    nothing_written()
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda t: t.drop(columns="age"), ["age"]),
-        (lambda t: t.assign(name=SECRET), ["name", "ignore"]),
-        (lambda t: t.assign(age=SECRET), ["age"]),
-    ],
-)
-def test_schema_and_data_disagree_ends_with_4(here, change, words):
-    change(patients()).to_csv("patients.csv", index=False)
-    check_fault(condense(), 4, *words)
-    nothing_written()
-
-
-def test_duplicated_column(here):
-    text = Path("patients.csv").read_text().replace("ward", "age", 1)
-    Path("patients.csv").write_text(text)
-    check_fault(condense(), 4, "age")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ("upper = 100", "upper = 10", ["age", "lower", "upper"]),
-        ("upper = 100", "upper = inf", ["age", "finite"]),
-        ("upper = 100", "", ["age", "upper"]),
-        ("upper = 100", "uper = 100", ["uper"]),
-        ('categories = ["a", "b", "c"]', "", ["ward", "categories"]),
-        ('role = "target"', "", ["target"]),
-        ("[[column]]", "[[column", []),
-    ],
-)
-def test_bad_schema_ends_with_4(here, old, new, words):
-    Path("schema.toml").write_text(SCHEMA.replace(old, new))
-    check_fault(condense(), 4, *words)
-    nothing_written()
-
-
-@pytest.mark.parametrize(
-    "table",
-    [
-        patients(1),
-        patients(10),
-        pd.concat([patients(50)] * 3),
-        patients().assign(age=50),
-        patients().assign(creatinine=np.nan),
-        patients().assign(died=0),
-        patients().assign(died=np.nan),
-        patients().assign(ward="unknown"),
-        patients().assign(age=lambda t: t["age"].mask(t.index == 3, np.inf).mask(t.index == 4, 1e308)),
-        patients().astype({"age": object}).assign(age=lambda t: t["age"].mask(t.index == 3, SECRET)),
-    ],
-    ids=[
-        *["one row", "few rows", "duplicates", "constant", "column missing", "class absent"],
-        *["no outcome", "unknown category", "infinite cells", "text in a cell"],
-    ],
-)
-def test_what_concerns_patients_is_silent(here, table):
-    table.to_csv("patients.csv", index=False)
-    result = condense()
-    assert result.exit_code == 0, result.output
-    assert result.stderr == ""
-    assert "30 synthetic rows" in result.stdout
-    assert SECRET not in result.stdout
-
-
 # ---- recondense, evaluate, verify
 
 
@@ -465,91 +257,7 @@ def test_verify_notices_a_claim_that_is_too_low(here, released):
     check_fault(run("verify", folder), 3, "more than it claims")
 
 
-# ---- terminal, interrupt, faults
-
-
-def start(here, *more, **streams):
-    command = [sys.executable, "-m", "zodc", "condense", "patients.csv", "--schema", "schema.toml"]
-    options = ["--learner", "logistic", *BUDGET, "--rounds", "200000", "--out", "release", *more]
-    return subprocess.Popen([*command, *options], cwd=here, **streams)
-
-
-def read_until(terminal, word, seconds=60):
-    text, end = "", time.monotonic() + seconds
-    while word not in text and time.monotonic() < end:
-        text += os.read(terminal, 4096).decode(errors="replace")
-    assert word in text
-    return text
-
-
-def test_progress_on_a_terminal_then_interrupt_leaves_the_journal_alone(here):
-    ours, theirs = pty.openpty()
-    process = start(here, stdout=subprocess.PIPE, stderr=theirs, stdin=subprocess.DEVNULL)
-    os.close(theirs)
-    read_until(ours, "/200000")
-    asked = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    text = read_until(ours, "Error: interrupted; what was answered is kept in")
-    stdout, _ = process.communicate(timeout=20)
-    assert time.monotonic() - asked < 5
-    assert "left" in text
-    assert process.returncode == 130
-    assert stdout == b""
-    assert "Traceback" not in text
-    nothing_written("release.journal")
-    os.close(ours)
-
-
-@pytest.mark.parametrize(("fault", "code"), [(KeyboardInterrupt(), 130), (RuntimeError(SECRET), 1)])
-def test_the_paid_phase_is_saved_when_the_free_one_ends_early(here, monkeypatch, fault, code):
-    def fail(*_, **__):
-        raise fault
-
-    monkeypatch.setattr(phases, "public", fail)
-    result = condense(learner="tree")
-    check_fault(result, code, "paid for and saved in 'release'", "finish with zodc recondense")
-    assert run("verify", "release").exit_code == 0
-    monkeypatch.undo()
-    os.chdir(here)
-    assert run("recondense", "release", "--learner", "tree", "--out", "again").exit_code == 0
-
-
-def test_a_release_that_cannot_be_saved_there_is_saved_elsewhere(here, monkeypatch, tmp_path_factory):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("elsewhere")))
-    monkeypatch.setattr(cli_run.Release, "save", refuse_once(cli_run.Release.save, Path("release")))
-    result = condense()
-    check_fault(result, 1, "No space left", "paid for and saved in")
-    place = result.stderr.split("saved in '")[1].split("'")[0]
-    assert run("verify", place).exit_code == 0
-
-
-def refuse_once(save, place):
-    def refusing(release, path, **options):
-        if path == place:
-            raise OSError(28, "No space left on device", str(path))
-        return save(release, path, **options)
-
-    return refusing
-
-
-@pytest.mark.parametrize("kind", [ValueError, UnicodeError, OSError])
-def test_texts_of_others_are_withheld(kind):
-    """Also of pandas and NumPy, whose faults are ValueErrors that quote cells."""
-    try:
-        raise kind(SECRET)
-    except kind as error:
-        fault = cli_common.as_fault(error)
-    assert SECRET not in fault.message and kind.__name__ in fault.message
-
-
-def test_unexpected_fault_withholds_its_text():
-    try:
-        raise RuntimeError(SECRET)
-    except RuntimeError as error:
-        fault = cli_common.as_fault(error)
-    assert fault.exit_code == 1
-    assert SECRET not in fault.message
-    assert "RuntimeError in test_cli.py" in fault.message
+# ---- help
 
 
 def test_help_of_every_command_fits_a_terminal():

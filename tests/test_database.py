@@ -14,15 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from cohorts import CLASSES, patients
-from zodc import DataError, cli
+from command_line import BUDGET, SECRET, SMALL, run
+from zodc import DataError
 from zodc.database import _address, _split, query_types, read_query
 from zodc.frames import encode
 from zodc.options import OptionError
 from zodc.schema import Column, Schema
 
-SECRET = "Ann-Example-1234567"
 PASSWORD = "p@ss/w:rd %?#"
 QUERY = "SELECT age, stage, sex, smokes, died FROM patients"
 
@@ -315,81 +314,27 @@ def test_postgres_that_is_down_or_unknown(server, postgres, monkeypatch):
         assert PASSWORD not in str(caught.value)
 
 
+# ---- The command line
+
+
 def test_condense_from_postgres_by_the_command_line(postgres, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     CLASSES.save("schema.toml")
     Path("query.sql").write_text(QUERY + ";\n")
     common = ["--database", postgres]
-    result = CliRunner().invoke(
-        cli.main,
-        ["condense", "--query", "@query.sql", *common, "--schema", "schema.toml", "--learner", "logistic",
-         "--epsilon", "3", "--delta", "1e-5", "--rounds", "4", "--directions", "4", "--rows", "30",
-         "--out", "r"],
-    )  # fmt: skip
-    assert result.exit_code == 0, result.output
-    arguments = ["evaluate", "r", "--query", QUERY, *common, "--bootstrap", "5"]
-    result = CliRunner().invoke(cli.main, arguments)
-    assert result.exit_code == 0, result.output
-    result = CliRunner().invoke(
-        cli.main, ["schema", "check", "--query", QUERY, *common, "--schema", "schema.toml"]
+    result = run(
+        *["condense", "--query", "@query.sql", *common, "--schema", "schema.toml", "--learner", "logistic"],
+        *[*BUDGET, *SMALL, "--out", "r"],
     )
+    assert result.exit_code == 0, result.output
+    result = run("evaluate", "r", "--query", QUERY, *common, "--bootstrap", "5")
+    assert result.exit_code == 0, result.output
+    result = run("schema", "check", "--query", QUERY, *common, "--schema", "schema.toml")
     assert (result.exit_code, result.stdout) == (0, "the table fits the schema\n")
-    result = CliRunner().invoke(cli.main, ["schema", "init", "--query", QUERY, *common])
+    result = run("schema", "init", "--query", QUERY, *common)
     assert result.exit_code == 0 and 'name = "stage"' in result.stdout
     written = b"".join(path.read_bytes() for path in Path("r").iterdir())
     assert PASSWORD.encode() not in written and b"127.0.0.1" not in written
-
-
-# ---- URLs
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        f"postgresql://ward:{SECRET}@127.0.0.1/x",
-        f"postgresql://127.0.0.1/x?user=ward&password={SECRET}",
-        f"postgres://ward@127.0.0.1/x?PASSWORD={SECRET}",
-        f"postgresql:///x?sslpassword={SECRET}",
-        f"postgresql://ward:{SECRET}@[bad/x",
-        "postgresql://ward:@127.0.0.1/x",
-    ],
-)
-def test_a_password_in_the_url_is_refused_and_never_printed(url):
-    with pytest.raises(OptionError) as caught:
-        read_query("SELECT 1 AS x", url)
-    assert SECRET not in str(caught.value)
-    if "[bad" not in url:
-        assert "holds a password" in str(caught.value) and "ZODC_DATABASE_PASSWORD" in str(caught.value)
-    result = CliRunner().invoke(cli.main, ["schema", "init", "--query", "SELECT 1 AS x", "--database", url])
-    assert result.exit_code == 2 and SECRET not in result.output
-    assert result.output.startswith("Error: The '--database' option")
-
-
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("mysql://h/x", ["sqlite:///FILE", "postgresql://"]),
-        ("host=localhost dbname=x", ["URL"]),
-        ("sqlite://a.db", ["three slashes"]),
-        ("sqlite:///", ["three slashes"]),
-        ("sqlite:///none.db", ["none.db", "no file"]),
-        ("duckdb:///none.duckdb", ["none.duckdb", "no file"]),
-    ],
-)
-def test_urls_that_are_not_understood(url, words, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(OptionError) as caught:
-        read_query("SELECT 1 AS x", url)
-    assert all(word in str(caught.value) for word in words), caught.value
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
-def test_a_file_that_is_no_database(kind, tmp_path):
-    (tmp_path / "a.db").write_text(SECRET * 100)
-    with pytest.raises(OptionError, match=r"a\.db") as caught:
-        read_query("SELECT 1 AS x", f"{kind}:///{tmp_path}/a.db")
-    assert SECRET not in str(caught.value)
 
 
 def test_options_that_go_together(sqlite, tmp_path, monkeypatch):
@@ -402,5 +347,5 @@ def test_options_that_go_together(sqlite, tmp_path, monkeypatch):
         (["--query", "@none.sql", "--database", sqlite], "none.sql"),
         ([], "FILE"),
     ):
-        result = CliRunner().invoke(cli.main, ["schema", "init", *arguments])
+        result = run("schema", "init", *arguments)
         assert result.exit_code == 2 and word in result.output, result.output

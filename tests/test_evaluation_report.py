@@ -6,14 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from cohorts import BUDGET, CLASSES, SURVIVAL, patients, quick, survivors
-from test_report import Page, check_harmless, words
-from zodc import Condenser, cli
-
-
-def run(*arguments):
-    return CliRunner().invoke(cli.main, [str(a) for a in arguments])
+from command_line import run
+from pages import Page, check_harmless, words
+from zodc import Condenser
 
 
 @pytest.fixture(scope="module")

@@ -9,31 +9,18 @@ import pickle
 from pathlib import Path
 
 import pytest
-from cohorts import BUDGET, CLASSES, patients, quick
+from cohorts import CLASSES, patients, quick
+from ledgers import condenser, ledger_path, state  # noqa: F401
 from sklearn.base import clone
-from zodc import BudgetError, Condenser, Ledger, LedgerError, Plan, Release, Schema, verify
+from zodc import BudgetError, Ledger, LedgerError, Plan, Release, Schema, verify
 from zodc.oracle import consult
 
 BAD_NUMBERS = [0, 0.0, -1.0, float("nan"), float("inf"), True, "1", None, 1e-310, 1j, b"1"]
 
 
-def condenser(ledger=None, **options) -> Condenser:
-    options = {"learner": "logistic", "n_rows": 10, "recipe": quick(), "random_state": 1, **BUDGET, **options}
-    return Condenser(CLASSES, ledger=ledger, **options)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ward.ledger"
-
-
 @pytest.fixture
 def ledger(path: Path) -> Ledger:
     return Ledger.create(path, epsilon=2.0, delta=1e-5, cohort="ward 7")
-
-
-def state(path: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in path.parent.iterdir()}
 
 
 # ---- create and open

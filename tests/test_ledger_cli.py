@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_cli import check_fault, condense, here, run  # noqa: F401
+from command_line import check_fault, condense, run, small_ward  # noqa: F401
 from zodc import Ledger, cli_common, verify
 
 NAMED = ("--cohort", "ward 7", "--epsilon", "5", "--delta", "1e-5")
 
 
 @pytest.fixture
-def ledger(here: Path) -> Path:  # noqa: F811
+def ledger(here: Path) -> Path:
     assert run("ledger", "create", "ward.ledger", *NAMED).exit_code == 0
     return here / "ward.ledger"
 
@@ -96,7 +96,7 @@ def test_releases_of_no_ledger_or_another(ledger: Path) -> None:
         ),
     ],
 )
-def test_creating_with_numbers_or_names_that_are_none(here: Path, options, words: str) -> None:  # noqa: F811
+def test_creating_with_numbers_or_names_that_are_none(here: Path, options, words: str) -> None:
     check_fault(run("ledger", "create", "new.ledger", "--cohort", "x", *options), cli_common.USAGE, words)
     assert not Path("new.ledger").exists()
 

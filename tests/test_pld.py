@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from cohorts import CLASSES, patients, quick
+from command_line import SCHEMA, run
 from test_accounting import VALUES, _gaussian, _sampled
-from test_cli import SCHEMA, run
 from zodc import BudgetError, Condenser, Ledger, Plan, Release, verify
 from zodc._zodc import epsilon
 from zodc.oracle import consult, pld_epsilon

@@ -7,17 +7,17 @@ import math
 import re
 import shutil
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from cohorts import BUDGET, CLASSES, SURVIVAL, patients, quick, survivors
+from command_line import run
 from dp_accounting.pld.privacy_loss_mechanism import GaussianPrivacyLoss
+from pages import Page, check_harmless, words
 from trust.replay import run as replayed
-from zodc import Column, Condenser, DataError, Release, Schema, cli, condenser, verify
+from zodc import Column, Condenser, DataError, Release, Schema, condenser, verify
 from zodc import report as report_module
 from zodc.label import attacker_tpr, gaussian_tpr, label
 
@@ -33,37 +33,6 @@ def test_shares_of_the_budget_count_samples_at_their_rate():
     assert 0.08 < sum(q.share for q in found if q.what == "marginals") < 0.3
 
 
-class Page(HTMLParser):
-    """Tags with their attributes, and the text outside of style sheets."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self._open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        """Note a tag."""
-        self.tags.append((tag, dict(attributes)))
-        self._open.append(tag)
-
-    def handle_endtag(self, tag):
-        """Close a tag, and those inside that need no end."""
-        if tag in self._open:
-            while self._open.pop() != tag:
-                pass
-
-    def handle_data(self, data):
-        """Note a text."""
-        if "style" not in self._open:
-            self.text += data + " "
-
-
-def run(*arguments):
-    return CliRunner().invoke(cli.main, [str(a) for a in arguments])
-
-
 def make(schema: Schema = CLASSES, learner="logistic", frame=None, **options) -> Release:
     frame = (patients() if schema is CLASSES else survivors()) if frame is None else frame
     options = {"n_rows": 30, "recipe": quick(schema), **BUDGET, **options}
@@ -72,20 +41,6 @@ def make(schema: Schema = CLASSES, learner="logistic", frame=None, **options) ->
 
 def page_of(path: Path) -> Page:
     return Page((path / "report.html").read_text(encoding="utf-8"))
-
-
-def words(page: Page) -> str:
-    return " ".join(page.text.split())
-
-
-def check_harmless(page: Page) -> None:
-    """No script, no handler, and nothing that a browser would fetch."""
-    for tag, attributes in page.tags:
-        assert tag not in ("script", "iframe", "object", "embed", "link", "form", "base"), tag
-        for name, value in attributes.items():
-            assert not name.startswith("on"), (tag, name)
-            if name in ("href", "src", "xlink:href", "action"):
-                assert value is not None and value.startswith(("#", "data:image/png;base64,")), value
 
 
 @pytest.fixture(scope="module")

@@ -10,38 +10,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zodc
-from click.testing import CliRunner
-from cohorts import CLASSES, patients, quick
-from zodc import Condenser, JournalError, cli, phases
+from cohorts import BUDGET, CLASSES, patients, quick
+from journals import QUESTIONS, ROUNDS, condenser, records
+from zodc import Condenser, JournalError
 from zodc._zodc import Cohort
 from zodc.frames import encode
 from zodc.schema import Column, Schema
-
-BUDGET = {"epsilon": 1.0, "delta": 1e-5}
-ROUNDS = 6
-QUESTIONS = ROUNDS + 2
-
-
-def condenser(schema: Schema = CLASSES, **options) -> Condenser:
-    defaults = {"learner": "logistic", "n_rows": 20, "recipe": quick(rounds=ROUNDS), **BUDGET}
-    return Condenser(schema, **{**defaults, **options})
-
-
-def records(path: Path) -> dict[str, list[str]]:
-    """Numbers of the questions on record, by kind of record."""
-    found = defaultdict(list)
-    for line in path.read_text().split("\n")[1:]:
-        words = line.split(" ")
-        if len(words) > 2:
-            found[words[1]].append(words[2])
-    return found
 
 
 def cut(path: Path, lines: int) -> None:
@@ -215,7 +195,8 @@ def test_a_budget_that_cannot_pay_leaves_no_journal(tmp_path):
 
 FULL = """
 import resource, sys
-from test_resume import condenser, patients
+from cohorts import patients
+from journals import condenser
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
 try:
     condenser().fit(patients(), journal="run.journal", resume=len(sys.argv) > 2)
@@ -247,69 +228,7 @@ def test_a_full_disk_loses_nothing_that_is_paid_for(tmp_path, monkeypatch):
     assert found["answer"] == [str(i) for i in range(QUESTIONS)] and "lost" not in found
 
 
-# ---- the command line
-
-
-SMALL = ["--learner", "logistic", "--epsilon", "1", "--delta", "1e-5", "--directions", "4", "--rows", "30"]
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    CLASSES.save("schema.toml")
-    patients().to_csv("patients.csv", index=False)
-    return tmp_path
-
-
-def condense(*more: str, rounds: int = ROUNDS):
-    command = ["condense", "patients.csv", "--schema", "schema.toml", *SMALL, "--rounds", str(rounds)]
-    return CliRunner().invoke(cli.main, [*command, "--out", "release", *more])
-
-
-def test_the_command_line_removes_the_journal_of_a_saved_release(here):
-    result = condense()
-    assert result.exit_code == 0, result.output
-    assert not Path("release.journal").exists()
-    result = condense("--resume", "--overwrite")
-    assert result.exit_code == 2 and "leave out --resume" in result.output
-
-
-def test_an_interrupted_run_goes_on(here, monkeypatch):
-    command = [sys.executable, "-m", "zodc", "condense", "patients.csv", "--schema", "schema.toml"]
-    arguments = [*command, *SMALL, "--rounds", "3000", "--out", "release"]
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: Path("release.journal").exists() and len(records(Path("release.journal"))["answer"]) > 5)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "kept in 'release.journal'; go on with --resume" in stderr
-    result = condense(rounds=3000)
-    assert result.exit_code == 2 and "finish it with --resume" in result.output
-    result = condense("--resume", rounds=2999)
-    assert result.exit_code == 2 and "'rounds'" in result.output and Path("release.journal").exists()
-    Path("release.journal").write_text("other")
-    result = condense("--resume", rounds=3000)
-    assert result.exit_code == 4 and "journal" in result.output
-
-
-def test_the_journal_goes_when_the_paid_phase_is_saved(here, monkeypatch):
-    def fail(*_, **__):
-        raise RuntimeError
-
-    monkeypatch.setattr(phases, "public", fail)
-    result = condense("--learner", "tree")
-    assert result.exit_code == 1 and "finish with zodc recondense" in result.output
-    assert Path("release").exists() and not Path("release.journal").exists()
-
-
 # ---- kill -9
-
-
-def wait_for(condition, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def run_here(folder: str) -> None:
