@@ -17,7 +17,7 @@ from xgboost import XGBClassifier
 from zodc import metrics
 from zodc.evaluate import Rows
 from zodc.metrics import Floats
-from zodc.release import survival_records
+from zodc.tables import survival_records
 
 # Probabilities this close to 0 or 1 are moved here before their logit is taken.
 LOGIT_MARGIN = 1e-4

@@ -56,7 +56,13 @@ def test_progress_on_a_terminal_then_interrupt_leaves_the_journal_alone(here):
     os.close(ours)
 
 
-@pytest.mark.parametrize(("fault", "code"), [(KeyboardInterrupt(), 130), (RuntimeError(SECRET), 1)])
+class Panic(BaseException):
+    """Stand for a panic of Rust, which is no Exception."""
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"), [(KeyboardInterrupt(), 130), (RuntimeError(SECRET), 1), (Panic(SECRET), 1)]
+)
 def test_the_paid_phase_is_saved_when_the_free_one_ends_early(here, monkeypatch, fault, code):
     def fail(*_, **__):
         raise fault

@@ -13,10 +13,13 @@ import pytest
 from cohorts import BUDGET, CLASSES, SURVIVAL, patients, quick, quick_condenser, survivors
 from imblearn.pipeline import make_pipeline as imblearn_pipeline
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_score
-from zodc import BudgetError, Condenser, DataError, Ledger, Release, Schema, phases, verify
+from sklearn.utils.validation import check_is_fitted
+from zodc import BudgetError, Condenser, DataError, Ledger, Release, Schema, phases, verify, weighted_rows
+from zodc.learners import Logistic, Tree
 from zodc.recipe import Anneal, default_recipe
 from zodc.schema import Column
 
@@ -182,6 +185,15 @@ def test_a_paid_release_stays_until_the_next_run_is_paid_for(tmp_path) -> None:
     assert fitted.set_params(ledger=None).fit(patients(60)).release_ is not first
 
 
+def test_a_run_that_was_not_paid_for_leaves_it_unfitted(tmp_path) -> None:
+    Ledger.create(tmp_path / "ward.ledger", epsilon=0.1, delta=1e-5)
+    condenser = quick_condenser(ledger=tmp_path / "ward.ledger")
+    with pytest.raises(BudgetError):
+        condenser.fit(patients(60))
+    with pytest.raises(NotFittedError):
+        check_is_fitted(condenser)
+
+
 @pytest.mark.parametrize("recipe", ["fast", {}, 7])
 def test_a_recipe_that_is_none_is_told(recipe) -> None:
     with pytest.raises(ValueError, match=r"'recipe' option must be a zodc\.Recipe"):
@@ -235,6 +247,9 @@ def test_the_clip_follows_the_noisy_count(monkeypatch, mode: str) -> None:
         ("draws", 0), ("population_rows", 0.5), ("check_every", 0), ("hazard_intervals", 0),
         ("public_directions", 0),
         ("refit_sd", -0.1), ("full_clip_from", float("inf")), ("marginal_share", 1.0), ("directions", True),
+        # Too large for any machine: an abort of the program would come after the charge.
+        ("teacher_rows", 4 * 10**18), ("population_rows", 10**11), ("public_directions", 2**16),
+        ("hazard_intervals", 10**9), ("directions", 4097),
     ],
 )  # fmt: skip
 def test_a_setting_that_cannot_be_is_refused_before_it_is_paid_for(name: str, value: object) -> None:
@@ -252,6 +267,43 @@ def test_a_setting_that_cannot_be_is_refused_before_it_is_paid_for(name: str, va
 def test_a_schedule_that_cannot_be_is_refused(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"'{name}"):
         replace(quick().private, **{name: value})
+
+
+def test_settings_of_numpy_are_plain_numbers(tmp_path) -> None:
+    # json knows none of NumPy's: such a run failed after it was charged, or could not be saved.
+    recipe = replace(
+        quick(),
+        teacher_c=np.float32(0.5),
+        directions=np.int64(3),
+        population_rows=np.int32(200),
+        private=replace(quick().private, rounds=np.int64(2), clip=Anneal(np.float32(0.5), np.float64(0.25))),
+    )
+    direct = {"mode": "direct", "learner": Logistic(c=np.float32(0.5)), "n_rows": np.int64(8)}
+    for options in ({"learner": Tree(max_depth=np.int64(3))}, direct):
+        release = quick_condenser(**{"recipe": recipe, **options}).fit(patients(60)).release_
+        release.save(tmp_path / options.get("mode", "two_phase"))
+
+
+@pytest.mark.parametrize("n_rows", [10**11, 4 * 10**18])
+def test_more_rows_than_a_machine_holds_are_refused_before_they_are_paid_for(n_rows: int, tmp_path) -> None:
+    ledger = Ledger.create(tmp_path / "cohort.ledger", epsilon=9.0, delta=1e-5, cohort="ward")
+    condenser = quick_condenser(n_rows=n_rows, ledger=ledger)
+    with pytest.raises(ValueError, match="'n_rows' option must be a whole number from 1 to 1,000,000"):
+        condenser.fit(patients(60))
+    assert len(ledger.entries) == 0
+    release = quick_condenser().fit(patients(60)).release_
+    for make in (
+        lambda: release.recondense("tree", n_rows=n_rows),
+        lambda: weighted_rows(release, n_rows=n_rows),
+    ):
+        with pytest.raises(ValueError, match="'n_rows'"):
+            make()
+
+
+@pytest.mark.parametrize("options", [{"rounds": 2**65}, {"expected_patients": 2**65}, {"directions": 2**65}])
+def test_numbers_that_rust_does_not_hold_are_told(options) -> None:
+    with pytest.raises(ValueError, match=f"The '{next(iter(options))}' option"):
+        quick_condenser(**options).plan()
 
 
 @pytest.mark.parametrize("recipe", [replace(quick(), hazard_intervals=3)])

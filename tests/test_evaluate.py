@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,6 +130,15 @@ def test_survival(survival_release):
     assert 0 < scores["integrated Brier"].value < 1
 
 
+def test_features_of_any_name_reach_a_survival_model(survival_release):
+    decoder = survival_release.decoder
+    train, test = (encode_rows(followed(n, n), SURVIVAL, decoder) for n in (800, 300))
+    renamed = [replace(rows, x=rows.x.rename(columns={"age": "time_"})) for rows in (train, test)]
+    models = {"cox": CoxPHFitter(penalizer=0.1)}
+    found = [score_models(models, *rows, np.zeros((0, 300))) for rows in ((train, test), renamed)]
+    assert found[0] == found[1] and found[0][0].estimate.value > 0.7
+
+
 def test_rows_without_an_outcome_are_left_out(ward_release):
     whole = ward(200, 2)
     holed = pd.concat([whole, whole.assign(outcome=None), whole.assign(outcome="elsewhere")])
@@ -154,5 +165,8 @@ def test_other_columns_are_refused(ward_release):
 def test_wrong_options(ward_release):
     with pytest.raises(ValueError, match="n_bootstrap"):
         evaluate(ward_release, ward(50, 2), n_bootstrap=-1)
+    with pytest.raises(ValueError, match=r"'random_state' option"):
+        evaluate(ward_release, ward(50, 2), random_state=-1)
+    assert evaluate(ward_release, ward(50, 2), n_bootstrap=0, random_state=2**40).scores
     with pytest.raises(TypeError, match=r"models.*predict_proba.*'text'"):
         evaluate(ward_release, ward(50, 2), models={"text": "tree"})

@@ -143,7 +143,7 @@ def test_what_is_refused(learner, schema: Schema, words: list[str]) -> None:
     ],
 )
 def test_options_of_learners(kind, options, name: str) -> None:
-    with pytest.raises(ValueError, match=f"'{name}' option of {kind.__name__} must be"):
+    with pytest.raises(ValueError, match=f"'{name}' option must be"):
         kind(**options)
 
 

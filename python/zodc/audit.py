@@ -28,7 +28,7 @@ from zodc.phases import Progress
 from zodc.plan import Plan
 from zodc.release import Release
 from zodc.schema import Schema
-from zodc.tables import columns_of
+from zodc.tables import columns_of, to_frame
 
 __all__ = ["Audit", "Finding", "audit", "made_up_patients"]
 
@@ -137,7 +137,7 @@ def made_up_patients(release: Release, n_patients: int, seed: int) -> pd.DataFra
     calibrated = 1.0
     rows = decoder.labelled_rows(release.population(n_patients, seed), n_patients, calibrated)
     columns = columns_of(decoder.table(rows), schema, flags=False)
-    frame = pd.DataFrame({name: values.tolist() for name, values in columns.items()})
+    frame: pd.DataFrame = to_frame(columns)
     if schema.patient_id is not None:
         frame[schema.patient_id.name] = np.arange(len(frame))
     return frame

@@ -102,9 +102,9 @@ class Commands(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
+        except (click.ClickException, click.Abort, click.exceptions.Exit, SystemExit):
             raise
-        except (Exception, KeyboardInterrupt) as error:
+        except BaseException as error:  # also a panic of Rust, which is no Exception
             raise as_fault(error) from None
 
 

@@ -231,7 +231,7 @@ def condense(
     try:
         with progress_bar() as progress:
             condenser.fit(cohort, journal=journal, resume=resume, progress=progress)
-    except (Exception, KeyboardInterrupt) as error:
+    except BaseException as error:
         if hasattr(condenser, "release_"):
             _rescue(error, condenser.release_, out, overwrite, journal, "finish with zodc recondense")
         # Every refusal of an option, a schema, a table or a budget is a ValueError, and asks nobody.
@@ -240,7 +240,7 @@ def condense(
         raise
     try:
         _save(condenser.release_, out, overwrite)
-    except (Exception, KeyboardInterrupt) as error:
+    except BaseException as error:
         _rescue(error, condenser.release_, out, overwrite, journal, "it is whole")
     journal.unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ from zodc.containers import frame_names, like_x, like_y, patients_table, probe_t
 from zodc.frames import Encoded, encode, is_frame
 from zodc.journal import Run, declare
 from zodc.ledger import Ledger, open_ledger
-from zodc.options import OptionError, count
+from zodc.options import MOST_ROWS, OptionError, count
 from zodc.plan import Plan
 from zodc.recipe import MOST_REFITTED, Recipe, default_recipe, own_recipe
 from zodc.release import Release, today, versions
@@ -82,6 +82,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
     release_ : Release
         What may be published.
     n_features_in_ : int
+        Columns of X; those of a frame may hold the outcome.
     feature_names_in_ : array of str
         When X is a frame.
 
@@ -222,16 +223,20 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             When a Python model cannot be fitted on most of the synthetic rows.
         """
         objective, recipe, plan = self._settings()
-        n_rows = count("n_rows", self.n_rows)
+        n_rows = int(self.n_rows)  # checked there
         ledger = open_ledger(self.ledger)
         declared = declare(self.schema, objective, recipe, plan, mode=self.mode, n_rows=n_rows, ledger=ledger)
         run = (Run.resume if resume else Run.begin)(journal, declared, self.random_state)
         try:
             self._try_models(objective, recipe, run.seed)
-            cohort = encode(X, y, self.schema)
+            encoded = encode(X, y, self.schema)
+            cohort = self._cohort(encoded, plan)
+            # From here on nothing is refunded. An earlier release, which was paid for, stays until then.
+            receipt = run.start(cohort, ledger, plan)
+            vars(self).pop("release_", None)
             self._remember_input(X)
             progress = progress or (phases.tell if self.verbose else None)
-            self._condense(cohort, objective, recipe, plan, n_rows, run, ledger, progress)
+            self._condense(cohort, encoded, objective, recipe, plan, n_rows, run.seed, receipt, progress)
         finally:
             run.close()
         return self
@@ -260,7 +265,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             raise OptionError(
                 f"The 'mode' option must be 'two_phase' or 'direct'. Got {self.mode!r} instead."
             )
-        count("n_rows", self.n_rows)
+        count("n_rows", self.n_rows, most=MOST_ROWS)
         objective = learners.resolve(self.learner, self.schema)
         if self.mode == "direct" and not objective.parts:
             raise OptionError("The 'learner' option must name a learner in mode='direct'. Got 'any' instead.")
@@ -289,7 +294,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             recipe = replace(recipe, refit_sd=0.0)
         return recipe.but(
             rounds=None if self.rounds is None else count("rounds", self.rounds),
-            directions=None if self.directions is None else count("directions", self.directions),
+            directions=self.directions,
             marginal_share=self.marginal_share,
         )
 
@@ -306,24 +311,24 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
                     "no clip bounds what a patient adds to it: take mode='two_phase'."
                 )
 
+    def _cohort(self, encoded: Encoded, plan: Plan) -> Cohort:
+        if not len(encoded.cells):
+            raise DataError("data: no row has a patient_id; fill in the column, or give it another role")
+        arrays = (encoded.cells, encoded.outcome, encoded.event, encoded.patient)
+        return Cohort(self.schema.to_json(), plan.json, *arrays, self._test_noise_seed)
+
     def _condense(
         self,
+        cohort: Cohort,
         encoded: Encoded,
         objective: learners.Objective,
         recipe: Recipe,
         plan: Plan,
         n_rows: int,
-        run: Run,
-        ledger: Ledger | None,
+        seed: int,
+        receipt: dict[str, Any] | None,
         progress: phases.Progress | None,
     ) -> None:
-        arrays = (encoded.cells, encoded.outcome, encoded.event, encoded.patient)
-        if not len(encoded.cells):
-            raise DataError("data: no row has a patient_id; fill in the column, or give it another role")
-        cohort, seed = Cohort(self.schema.to_json(), plan.json, *arrays, self._test_noise_seed), run.seed
-        # From here on nothing is refunded. An earlier release, which was paid for, stays until then.
-        receipt = run.start(cohort, ledger, plan)
-        self._forget("release_")
         marginals = cohort.marginals()
         decoder = Decoder(self.schema.to_json(), marginals, recipe.hazard_intervals)
         objective = objective.bound(decoder.time_grid, seed)
@@ -380,17 +385,13 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         return rows, trace, None
 
     def _remember_input(self, X: Any) -> None:
-        self._forget("feature_names_in_")
+        vars(self).pop("feature_names_in_", None)
         if is_frame(X):
             names: NDArray[Any] = np.asarray(frame_names(X), dtype=object)
             self.feature_names_in_ = names
             self.n_features_in_ = len(names)
         else:
             self.n_features_in_ = np.asarray(X).shape[1]
-
-    def _forget(self, attribute: str) -> None:
-        if hasattr(self, attribute):
-            delattr(self, attribute)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

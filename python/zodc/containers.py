@@ -31,7 +31,7 @@ def like_x(table: Table, schema: Schema, x: Any) -> Any:
     if not is_frame(x):
         return to_array({name: columns[name] for name in names})
     order = [name for name in frame_names(x) if name in names]
-    return to_frame({name: columns[name] for name in order}, x)
+    return to_frame({name: columns[name] for name in order}, nw.get_native_namespace(x))
 
 
 def like_y(table: Table, schema: Schema, x: Any, y: Any) -> Any:
@@ -42,7 +42,9 @@ def like_y(table: Table, schema: Schema, x: Any, y: Any) -> Any:
         return _outcome_of_x(columns, x)
     if is_frame(y):
         names = [name for name in frame_names(y) if name in columns]
-        return to_frame({name: columns[name] for name in names} if names else columns, y)
+        return to_frame(
+            {name: columns[name] for name in names} if names else columns, nw.get_native_namespace(y)
+        )
     series = nw.from_native(y, pass_through=True, allow_series=True)
     values = next(iter(columns.values()))
     if isinstance(series, nw.Series):
@@ -106,7 +108,7 @@ def _holds_names(y: Any, columns: dict[str, NDArray[Any]]) -> bool:
 def _outcome_of_x(columns: dict[str, NDArray[Any]], x: Any) -> Any:
     if not is_frame(x):
         return to_array(columns) if len(columns) > 1 else next(iter(columns.values()))
-    frame = nw.from_native(to_frame(columns, x))
+    frame = nw.from_native(to_frame(columns, nw.get_native_namespace(x)))
     return frame[next(iter(columns))].to_native() if len(columns) == 1 else frame.to_native()
 
 

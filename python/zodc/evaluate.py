@@ -29,9 +29,9 @@ from zodc.curves import Judged
 from zodc.encoded import Rows, encode_rows, encode_with_cells, release_rows
 from zodc.evaluation_plots import EvaluationPlots
 from zodc.metrics import Bools, Estimate, Floats
-from zodc.models import survival_at
-from zodc.options import OptionError
-from zodc.release import Release, survival_records
+from zodc.models import fit_lifelines, fit_sksurv
+from zodc.options import count, public_seed
+from zodc.release import Release
 from zodc.schema import Schema
 from zodc.summary import groups_of
 
@@ -54,6 +54,8 @@ Metric = Callable[[Floats], Floats]
 
 RELEASED, FULL = "released rows", "all real rows"
 _N_SUBGROUPS = 4
+# Seeds of scikit-learn are below this.
+_SKLEARN_SEEDS = 2**32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,15 +177,10 @@ def _survival(model: Any, train: Rows, test: Rows, times: Floats) -> Floats:
     varied = train.x.columns[train.x.nunique() > 1]
     x, x_test = train.x[varied], test.x[varied]
     assert train.time is not None
-    if not isinstance(model, RegressionFitter):
-        fitted = clone(model).fit(x, survival_records(np.column_stack([train.time, train.codes])))
-        steps = np.asarray(fitted.predict_survival_function(x_test, return_array=True))
-        return survival_at(times, fitted.unique_times_, steps)
-    table = x.assign(time_=np.maximum(train.time, 1e-9), event_=train.event)
-    fitted = copy.deepcopy(model).fit(table, duration_col="time_", event_col="event_")
-    curves = fitted.predict_survival_function(x_test, times=times)
-    # Aalen's additive model answers at times of its own.
-    return survival_at(times, curves.index.to_numpy(), curves.to_numpy().T)
+    outcome = np.column_stack([train.time, train.codes])
+    if isinstance(model, RegressionFitter):
+        return fit_lifelines(copy.deepcopy(model), x, outcome, times)(x_test)
+    return fit_sksurv(clone(model), x, outcome, times)(x_test)
 
 
 def _predict(model: Any, train: Rows, test: Rows, times: Floats) -> Floats:
@@ -252,7 +249,7 @@ def evaluate(
     by: Sequence[str] = (),
     models: Mapping[str, Any] | None = None,
     n_bootstrap: int = 200,
-    random_state: int | None = None,
+    random_state: Any = None,
 ) -> Evaluation:
     """Train models on a release and test them on held-out real rows.
 
@@ -273,7 +270,7 @@ def evaluate(
         decision tree of depth 4, a random forest, logistic regression; for survival Cox regression.
     n_bootstrap : int, default=200
         Replicates for the 95 % intervals, drawn within classes; 0 for none.
-    random_state : int, optional
+    random_state : None, int or NumPy generator
         Fixes the replicates and the forest.
 
     Returns
@@ -286,16 +283,15 @@ def evaluate(
     DataError
         When the held-out rows do not fit the schema, or hold a single class or no event.
     """
-    if n_bootstrap < 0:
-        raise OptionError(f"The 'n_bootstrap' option must be 0 or more. Got {n_bootstrap} instead.")
+    n_bootstrap, seed = count("n_bootstrap", n_bootstrap, least=0), public_seed(random_state)
     schema = release.schema
-    models = default_models(schema.task, random_state) if models is None else models
+    models = default_models(schema.task, seed % _SKLEARN_SEEDS) if models is None else models
     _check_models(models, schema.task)
     _check_by(schema, by)
     decoder = release.decoder
     test, cells = encode_with_cells(holdout, schema, decoder)
     _check_holdout(test, schema)
-    rng = np.random.default_rng(random_state)
+    rng = np.random.default_rng(seed)
     counts = metrics.bootstrap_counts(test.codes, n_bootstrap, rng)
     sources = {RELEASED: release_rows(release, decoder)}
     if full is not None:

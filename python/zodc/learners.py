@@ -10,11 +10,14 @@ from numbers import Real
 from typing import Any
 
 from zodc.models import PythonModel
-from zodc.options import OptionError
+from zodc.options import MOST_ROWS, OptionError, count, number, settle
 from zodc.recipe import Kind
 from zodc.schema import Schema, Task
 
 __all__ = ["Cox", "Logistic", "Native", "Objective", "Tree", "resolve", "teacher"]
+
+
+_MOST_DEPTH = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,24 +27,6 @@ class Native:
     def to_dict(self) -> dict[str, Any]:
         """Name and options, as Rust and the manifest read them."""
         return {"kind": type(self).__name__.lower(), **asdict(self)}
-
-    def _need(self, option: str, holds: bool, requirement: str) -> None:
-        if not holds:
-            name, value = type(self).__name__, getattr(self, option)
-            raise OptionError(
-                f"The '{option}' option of {name} must be {requirement}. Got {value!r} instead."
-            )
-
-    def _need_number(self, option: str, *, above: bool) -> None:
-        value = getattr(self, option)
-        holds = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-        requirement = "a finite number above 0" if above else "a finite number of at least 0"
-        self._need(option, holds and (value > 0 if above else value >= 0), requirement)
-
-    def _need_count(self, option: str) -> None:
-        value = getattr(self, option)
-        holds = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-        self._need(option, holds, "a whole number of at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +48,12 @@ class Tree(Native):
     smoothing: float = 1.0
 
     def __post_init__(self) -> None:
-        self._need_count("max_depth")
-        self._need_count("min_samples_leaf")
-        self._need_number("smoothing", above=True)
+        settle(
+            self,
+            max_depth=count("max_depth", self.max_depth, most=_MOST_DEPTH),
+            min_samples_leaf=count("min_samples_leaf", self.min_samples_leaf, most=MOST_ROWS),
+            smoothing=number("smoothing", self.smoothing),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +69,7 @@ class Logistic(Native):
     c: float = 1.0
 
     def __post_init__(self) -> None:
-        self._need_number("c", above=True)
+        settle(self, c=number("c", self.c))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +85,7 @@ class Cox(Native):
     penalizer: float = 0.01
 
     def __post_init__(self) -> None:
-        self._need_number("penalizer", above=False)
+        settle(self, penalizer=number("penalizer", self.penalizer, or_zero=True))
 
 
 _NATIVE: dict[str, tuple[type[Native], Task]] = {

@@ -20,9 +20,17 @@ from sklearn.base import clone
 from zodc.cells import Floats
 from zodc.options import OptionError
 from zodc.schema import Column, Schema
-from zodc.tables import Table
+from zodc.tables import Table, survival_records
 
-__all__ = ["PythonModel", "classification_losses", "numeric_frame", "survival_at", "survival_losses"]
+__all__ = [
+    "PythonModel",
+    "classification_losses",
+    "fit_lifelines",
+    "fit_sksurv",
+    "numeric_frame",
+    "survival_at",
+    "survival_losses",
+]
 
 # Probabilities below this count as this, so that no loss is infinite: forests predict exact zeros. Of an
 # event within an interval given survival up to it, and of survival itself, likewise.
@@ -193,32 +201,43 @@ class PythonModel:
         return predict
 
     def _fit_lifelines(self, frame: pd.DataFrame, outcome: Floats) -> Predict:
-        # lifelines stops at a constant column.
-        names = [name for name in frame.columns if frame[name].nunique() > 1]
-        grid = np.asarray(self.time_grid)
-        time, event = _new_name("__time", frame.columns), _new_name("__event", frame.columns)
-        rows = frame[names].assign(**{time: np.maximum(outcome[:, 0], 1e-6 * grid[-1]), event: outcome[:, 1]})
-        model = self._fresh()
-        model.fit(rows, duration_col=time, event_col=event)
-
-        def predict(rows: pd.DataFrame) -> Floats:
-            survival = model.predict_survival_function(rows[names].reset_index(drop=True), times=grid)
-            # Aalen's additive model answers at times of its own.
-            return survival_at(grid, np.asarray(survival.index), np.asarray(survival, dtype=np.float64).T)
-
-        return predict
+        return fit_lifelines(self._fresh(), frame, outcome, np.asarray(self.time_grid))
 
     def _fit_sksurv(self, frame: pd.DataFrame, outcome: Floats) -> Predict:
-        y = np.empty(len(outcome), dtype=[("event", bool), ("time", np.float64)])
-        y["event"], y["time"] = outcome[:, 1] == 1.0, outcome[:, 0]
-        model = self._fresh().fit(frame, y)
-        grid = np.asarray(self.time_grid)
+        return fit_sksurv(self._fresh(), frame, outcome, np.asarray(self.time_grid))
 
-        def predict(rows: pd.DataFrame) -> Floats:
-            survival = np.asarray(model.predict_survival_function(rows, return_array=True), dtype=np.float64)
-            return survival_at(grid, model.unique_times_, survival)
 
-        return predict
+def fit_lifelines(model: Any, frame: pd.DataFrame, outcome: Floats, times: Floats) -> Predict:
+    """Fit a lifelines regression to times and events (`n_rows × 2`).
+
+    Returns
+    -------
+    callable
+        From rows to their probabilities to be free of the event after each of `times` (`n_rows × n_times`).
+    """
+    # lifelines stops at a constant column, and at a time of 0.
+    names = [name for name in frame.columns if frame[name].nunique() > 1]
+    time, event = _new_name("__time", frame.columns), _new_name("__event", frame.columns)
+    rows = frame[names].assign(**{time: np.maximum(outcome[:, 0], 1e-6 * times[-1]), event: outcome[:, 1]})
+    model.fit(rows, duration_col=time, event_col=event)
+
+    def predict(rows: pd.DataFrame) -> Floats:
+        survival = model.predict_survival_function(rows[names].reset_index(drop=True), times=times)
+        # Aalen's additive model answers at times of its own.
+        return survival_at(times, np.asarray(survival.index), np.asarray(survival, dtype=np.float64).T)
+
+    return predict
+
+
+def fit_sksurv(model: Any, frame: pd.DataFrame, outcome: Floats, times: Floats) -> Predict:
+    """Fit a scikit-survival estimator, as `fit_lifelines` does its."""
+    model.fit(frame, survival_records(outcome))
+
+    def predict(rows: pd.DataFrame) -> Floats:
+        survival = np.asarray(model.predict_survival_function(rows, return_array=True), dtype=np.float64)
+        return survival_at(times, model.unique_times_, survival)
+
+    return predict
 
 
 def numeric_frame(table: Table, schema: Schema, *, reference: bool = False) -> pd.DataFrame:

@@ -9,7 +9,19 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ModelError", "OptionError", "count", "number", "public_seed", "seed_of_draw"]
+__all__ = [
+    "MOST_ROWS",
+    "ModelError",
+    "OptionError",
+    "count",
+    "number",
+    "public_seed",
+    "seed_of_draw",
+    "settle",
+]
+
+# Rows of a table to make: far above any use, far below what a machine cannot hold.
+MOST_ROWS = 1_000_000
 
 # Public seeds are whole numbers below this.
 _SEEDS = 2**63
@@ -43,19 +55,25 @@ def number(name: str, value: Any, *, below: float | None = None, or_zero: bool =
     return found
 
 
-def count(name: str, value: Any, *, least: int = 1) -> int:
-    """Check a whole number of at least `least`; return it.
+def count(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
+    """Check a whole number from `least` to `most`; return it.
 
     Raises
     ------
     OptionError
         Naming the option.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise OptionError(
-            f"The '{name}' option must be a whole number of at least {least}. Got {value!r} instead."
-        )
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_whole or value < least or (most is not None and value > most):
+        allowed = f"of at least {least}" if most is None else f"from {least} to {most:,}"
+        raise OptionError(f"The '{name}' option must be a whole number {allowed}. Got {value!r} instead.")
     return int(value)
+
+
+def settle(options: object, **values: Any) -> None:
+    """Store checked options on a frozen dataclass: NumPy's numbers, no JSON, would fail after the charge."""
+    for name, value in values.items():
+        object.__setattr__(options, name, value)
 
 
 def public_seed(random_state: Any) -> int:

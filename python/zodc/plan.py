@@ -15,6 +15,8 @@ from zodc.schema import Schema
 
 __all__ = ["BudgetError", "Plan", "make_plan", "squared_cost"]
 
+# The earth has fewer people.
+_MOST_PATIENTS = 10_000_000_000
 _NEIGHBOURS = {"add_remove": "added or removed", "replace_one": "replaced by another"}
 
 
@@ -165,7 +167,7 @@ def make_plan(
     if sampling_rate is not None:
         options["sampling_rate"] = number("sampling_rate", sampling_rate)
     if expected_patients is not None:
-        options["expected_patients"] = count("expected_patients", expected_patients)
+        options["expected_patients"] = count("expected_patients", expected_patients, most=_MOST_PATIENTS)
     try:
         return Plan(_zodc.make_plan(schema.to_json(), **options))
     except (BudgetError, SchemaError):

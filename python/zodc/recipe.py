@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from zodc.options import OptionError, count, number
+from zodc.options import MOST_ROWS, OptionError, count, number, settle
 
 __all__ = ["MOST_REFITTED", "Anneal", "Kind", "Recipe", "Schedule", "default_recipe", "own_recipe"]
 
@@ -27,16 +27,17 @@ _MOST_DRAWN = 7_500
 _SURVIVAL_DRAWS = 32
 # Coefficients up to which the teacher is fitted again.
 MOST_REFITTED = 1000
-# Settings that are whole numbers of at least 1.
-_COUNTS = (
-    "directions",
-    "teacher_rows",
-    "draws",
-    "public_directions",
-    "population_rows",
-    "check_every",
-    "hazard_intervals",
-)
+# Settings that are whole numbers from 1 on, and the most that each may be; a plan has the same limits.
+_MOST_ROUNDS, _MOST_DIRECTIONS = 1_000_000, 4096
+_COUNTS = {
+    "directions": _MOST_DIRECTIONS,
+    "teacher_rows": MOST_ROWS,
+    "draws": MOST_ROWS,
+    "public_directions": _MOST_DIRECTIONS,
+    "population_rows": MOST_ROWS,
+    "check_every": _MOST_ROUNDS,
+    "hazard_intervals": 1000,
+}
 # Sharpness at which labels are those of the likeliest rows.
 _HARD = 64.0
 # The least share of the clip that few patients get.
@@ -76,11 +77,12 @@ class Schedule:
     momentum: float = 0.9
 
     def __post_init__(self) -> None:
-        count("rounds", self.rounds, least=0)
-        for name, anneal in (("radius", self.radius), ("step", self.step), ("clip", self.clip)):
-            number(f"{name}.start", anneal.start)
-            number(f"{name}.end", anneal.end)
-        number("momentum", self.momentum, below=1, or_zero=True)
+        settle(
+            self,
+            rounds=count("rounds", self.rounds, least=0, most=_MOST_ROUNDS),
+            momentum=number("momentum", self.momentum, below=1, or_zero=True),
+            **{name: _falling(name, getattr(self, name)) for name in ("radius", "step", "clip")},
+        )
 
     def to_json(self) -> str:
         """Write as the extension reads it."""
@@ -145,13 +147,16 @@ class Recipe:
 
     def __post_init__(self) -> None:
         # Before a run is charged: a setting that fails later would cost the budget.
-        for name in _COUNTS:
-            count(name, getattr(self, name))
-        for name in ("teacher_c", "sharpness"):
-            number(name, getattr(self, name))
-        for name in ("full_clip_from", "refit_sd"):
-            number(name, getattr(self, name), or_zero=True)
-        number("marginal_share", self.marginal_share, below=1)
+        counts = {name: count(name, getattr(self, name), most=most) for name, most in _COUNTS.items()}
+        settle(
+            self,
+            **counts,
+            teacher_c=number("teacher_c", self.teacher_c),
+            sharpness=number("sharpness", self.sharpness),
+            full_clip_from=number("full_clip_from", self.full_clip_from, or_zero=True),
+            refit_sd=number("refit_sd", self.refit_sd, or_zero=True),
+            marginal_share=number("marginal_share", self.marginal_share, below=1),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers for the manifest."""
@@ -187,6 +192,10 @@ class Recipe:
             directions=self.directions if directions is None else directions,
             marginal_share=self.marginal_share if marginal_share is None else marginal_share,
         )
+
+
+def _falling(name: str, anneal: Anneal) -> Anneal:
+    return Anneal(number(f"{name}.start", anneal.start), number(f"{name}.end", anneal.end))
 
 
 def _schedule(values: dict[str, Any]) -> Schedule:

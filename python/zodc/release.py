@@ -12,7 +12,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import narwhals as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -20,13 +19,13 @@ from numpy.typing import NDArray
 from zodc import folder, learners, phases
 from zodc._zodc import DataError, Decoder, Population, Rows
 from zodc.disclosures import disclosures, not_covered
-from zodc.options import OptionError, count, public_seed
+from zodc.options import MOST_ROWS, OptionError, count, public_seed
 from zodc.plan import Plan
 from zodc.plots import ReleasePlots
 from zodc.recipe import Recipe, default_recipe, own_recipe
 from zodc.report import render
 from zodc.schema import Schema
-from zodc.tables import columns_of
+from zodc.tables import columns_of, survival_records, to_frame
 
 __all__ = ["Release", "versions"]
 
@@ -135,11 +134,7 @@ class Release:
         ----------
         library : {"pandas", "polars", "pyarrow"}, default="pandas"
         """
-        columns = self.columns()
-        plain = {
-            name: values.tolist() if values.dtype == object else values for name, values in columns.items()
-        }
-        return nw.from_dict(plain, backend=library).to_native()  # type: ignore[arg-type]
+        return to_frame(self.columns(), library)
 
     @property
     def X(self) -> pd.DataFrame:
@@ -317,7 +312,7 @@ class Release:
             Its guarantee is that of this release.
         """
         objective = learners.resolve(learner, self.schema)
-        n_rows = len(self.rows) if n_rows is None else count("n_rows", n_rows)
+        n_rows = len(self.rows) if n_rows is None else count("n_rows", n_rows, most=MOST_ROWS)
         seed = public_seed(random_state)
         recipe = replace(self.recipe, **_public_settings(self.schema, objective, recipe))
         rows = self.teacher
@@ -347,13 +342,6 @@ def _public_settings(schema: Schema, objective: learners.Objective, recipe: Reci
     )
     names = ("draws", "public", "public_directions", "population_rows", "sharpness", "check_every")
     return {name: getattr(chosen, name) for name in names}
-
-
-def survival_records(outcome: NDArray[np.float64]) -> NDArray[Any]:
-    """Structured (event: bool, time: float) array of times and events."""
-    records = np.empty(len(outcome), dtype=[("event", np.bool_), ("time", np.float64)])
-    records["time"], records["event"] = outcome[:, 0], outcome[:, 1] == 1.0
-    return records
 
 
 def today() -> str:

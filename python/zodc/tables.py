@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import ModuleType
 from typing import Any
 
 import narwhals as nw
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from zodc.cells import Floats
 from zodc.schema import Column, Schema
 
-__all__ = ["Table", "column_values", "columns_of", "to_array", "to_frame"]
+__all__ = ["Table", "column_values", "columns_of", "survival_records", "to_array", "to_frame"]
 
 # Cells, missing flags (both n_rows × n_features), and outcome, as `_zodc.Decoder.table` returns them.
 Table = tuple[Floats, Floats, Floats]
@@ -44,17 +45,23 @@ def column_values(decoded: Floats, column: Column) -> NDArray[Any]:
     return _level_values(column)[decoded.astype(np.int64)]
 
 
-def to_frame(columns: dict[str, NDArray[Any]], like: Any) -> Any:
-    """Build a frame in the library of `like`."""
+def to_frame(columns: dict[str, NDArray[Any]], library: str | ModuleType = "pandas") -> Any:
+    """Build a frame of pandas, polars or pyarrow."""
     plain = {name: values.tolist() if values.dtype == object else values for name, values in columns.items()}
-    backend = nw.get_native_namespace(like)
-    return nw.from_dict(plain, backend=backend).to_native()
+    return nw.from_dict(plain, backend=library).to_native()  # type: ignore[arg-type]
 
 
 def to_array(columns: dict[str, NDArray[Any]]) -> NDArray[Any]:
     """Build an array of shape (n_rows, n_columns): float64, or objects when a column holds texts."""
     dtype = object if any(values.dtype == object for values in columns.values()) else np.float64
     return np.column_stack([values.astype(dtype) for values in columns.values()])
+
+
+def survival_records(outcome: Floats) -> NDArray[Any]:
+    """Structured (event: bool, time: float) array of times and events, `n_rows × 2`."""
+    records = np.empty(len(outcome), dtype=[("event", np.bool_), ("time", np.float64)])
+    records["time"], records["event"] = outcome[:, 0], outcome[:, 1] == 1.0
+    return records
 
 
 def _level_values(column: Column) -> NDArray[Any]:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from zodc.cells import Floats
 from zodc.draws import best_draw, misranking, n_draws
-from zodc.options import OptionError, count, public_seed, seed_of_draw
+from zodc.options import MOST_ROWS, OptionError, count, public_seed, seed_of_draw
 from zodc.recipe import default_recipe
 from zodc.release import Release
-from zodc.tables import Table, columns_of
+from zodc.tables import Table, columns_of, to_frame
 
 __all__ = ["WEIGHT", "WeightedRows", "weighted_rows"]
 
@@ -108,7 +108,7 @@ def weighted_rows(release: Release, *, n_rows: int = 500, random_state: Any = No
             "survival release instead; take its rows, or release.recondense."
         )
     n_classes = len(schema.target.levels)
-    n_patients = count("n_rows", n_rows) // n_classes
+    n_patients = count("n_rows", n_rows, most=MOST_ROWS) // n_classes
     if n_patients < 1:
         raise OptionError(
             f"The 'n_rows' option must be at least {n_classes}, one row for each class. Got {n_rows} instead."
@@ -124,7 +124,7 @@ def weighted_rows(release: Release, *, n_rows: int = 500, random_state: Any = No
 
     table, weight = best_draw(drawn, lambda draw: misranked(*draw), n_draws(recipe.draws, n_rows))
     columns = columns_of(table, schema)
-    frame = pd.DataFrame({name: values.tolist() for name, values in columns.items()})
+    frame = to_frame(columns)
     return WeightedRows(
         X=frame.drop(columns=schema.target.name),
         y=columns[schema.target.name],
