@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_curve
+from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, QuantileTransformer
@@ -217,10 +216,7 @@ def model_losses(model: Mapping[str, Any], decoder: Decoder, seen: Table) -> Flo
 
 
 def _area(scores: Floats, is_member: Bools) -> float:
-    ranks = stats.rankdata(scores)
-    n_in = int(is_member.sum())
-    n_out = len(scores) - n_in
-    return float((ranks[is_member].sum() - n_in * (n_in + 1) / 2) / (n_in * n_out))
+    return float(roc_auc_score(is_member, scores))
 
 
 def _found(scores: Floats, is_member: Bools) -> float:

@@ -233,7 +233,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
             cohort = self._cohort(encoded, plan)
             # From here on nothing is refunded. An earlier release, which was paid for, stays until then.
             receipt = run.start(cohort, ledger, plan)
-            vars(self).pop("release_", None)
+            self.__dict__.pop("release_", None)
             self._remember_input(X)
             progress = progress or (phases.tell if self.verbose else None)
             self._condense(cohort, encoded, objective, recipe, plan, n_rows, run.seed, receipt, progress)
@@ -385,7 +385,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         return rows, trace, None
 
     def _remember_input(self, X: Any) -> None:
-        vars(self).pop("feature_names_in_", None)
+        self.__dict__.pop("feature_names_in_", None)
         if is_frame(X):
             names: NDArray[Any] = np.asarray(frame_names(X), dtype=object)
             self.feature_names_in_ = names

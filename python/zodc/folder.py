@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -107,7 +108,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         When there is none.
     """
     if not path.is_dir():
-        raise FileNotFoundError(2, "there is no release folder", str(path))
+        raise FileNotFoundError(errno.ENOENT, "there is no release folder", str(path))
     try:
         manifest: dict[str, Any] | None = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -171,9 +172,11 @@ def _refuse_taken(path: Path, overwrite: bool) -> None:
     if not path.exists() and not path.is_symlink():
         return
     if not overwrite:
-        raise FileExistsError(17, "the folder exists; name another, or overwrite it", str(path))
+        raise FileExistsError(errno.EEXIST, "the folder exists; name another, or overwrite it", str(path))
     if not (path / MANIFEST).is_file():
-        raise FileExistsError(17, "what is there is not a release and is left alone; name another", str(path))
+        raise FileExistsError(
+            errno.EEXIST, "what is there is not a release and is left alone; name another", str(path)
+        )
 
 
 def _hash(file: Path) -> str:

@@ -6,6 +6,7 @@ cannot be noticed, and must not be.
 
 from __future__ import annotations
 
+import errno
 import json
 import uuid
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ class Run:
         place = None if path is None else Path(path)
         if place is not None and (place.exists() or place.is_symlink()):
             raise FileExistsError(
-                17, "it holds a run that may be paid for: resume it, or name another", str(place)
+                errno.EEXIST, "it holds a run that may be paid for: resume it, or name another", str(place)
             )
         seed = public_seed(random_state)
         return cls(run_id=uuid.uuid4().hex, seed=seed, declared=declared, path=place, opened=None)

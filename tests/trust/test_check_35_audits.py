@@ -13,10 +13,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from marginals_audit import audit_marginals, marginals_schema
 from zodc import _zodc, learners
 from zodc.audit_bounds import Bound, clopper_pearson, one_run_epsilon, one_run_p_value
 from zodc.audit_canaries import audit_canaries
-from zodc.audit_mechanism import audit_marginals, audit_rounds, claimed_epsilon, marginals_schema
+from zodc.audit_mechanism import audit_rounds, claimed_epsilon
 from zodc.plan import Plan, make_plan
 from zodc.recipe import Anneal, default_recipe
 from zodc.schema import Column, Schema
