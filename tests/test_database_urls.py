@@ -55,3 +55,11 @@ def test_a_file_that_is_no_database(kind, tmp_path):
     with pytest.raises(OptionError, match=r"a\.db") as caught:
         read_query("SELECT 1 AS x", f"{kind}:///{tmp_path}/a.db")
     assert SECRET not in str(caught.value)
+
+
+def test_a_driver_that_quotes_the_address_gives_no_password_away(monkeypatch):
+    # A colon is missing before the port: libpq repeats the whole address, with the password percent-encoded.
+    monkeypatch.setenv("ZODC_DATABASE_PASSWORD", "s3cr%t&=@/pw")
+    with pytest.raises(OptionError) as caught:
+        read_query("SELECT 1 AS x", "postgresql://ward@[::1]5432/clinic")
+    assert "s3cr" not in str(caught.value) and "refuses the connection" in str(caught.value)

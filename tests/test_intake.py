@@ -175,6 +175,23 @@ def test_ids_that_a_spreadsheet_has_rounded_count_as_missing(tmp_path: Path) -> 
     assert len(found.cells) == 3 and len(set(found.patient.tolist())) == 3
 
 
+@pytest.mark.parametrize(
+    "ids",
+    [
+        np.array([3, 2051, 2052], np.float16),
+        pa.array(np.array([3, 2051, 2052], np.float16)),
+        np.array([3, 2**24 + 1, 2**24 + 2], np.float32),
+        pd.Categorical(pd.Index(np.array([3, 2**24 + 1, 2**24 + 3], np.float32))),
+    ],
+    ids=["half", "arrow half", "single", "categories"],
+)
+def test_narrow_floats_that_may_be_rounded_are_no_ids(ids) -> None:
+    columns = {"age": [1, 2, 3], "sex": ["f"] * 3, "smokes": [0] * 3, "id": ids, "died": [0, 1, 1]}
+    found = encode(pa.table(columns) if isinstance(ids, pa.Array) else pd.DataFrame(columns), None, SCHEMA)
+    assert found.cells[:, 0].tolist() == [1.0]
+    assert found.patient.tolist() == [0]
+
+
 def test_an_arrow_text_that_is_not_utf_8_is_one_unknown_cell() -> None:
     bad = pa.array([b"f", b"\xe9", b"m"], pa.binary())
     sex = pa.StringArray.from_buffers(3, *bad.buffers()[1:])

@@ -151,7 +151,8 @@ def test_a_ledger_charges_what_the_distributions_cost(tmp_path: Path, plan: Plan
     pair.charge(plan)
     total = pair.charge(plan).total
     oracle = consult([*plan.to_dict()["charges"]] * 2, 1e-5)
-    assert oracle.pld <= total <= 0.7 < oracle.rdp
+    # Charges composed one by one are rounded up more often than equal ones merged.
+    assert oracle.pld == pytest.approx(total, rel=1e-6) and total <= 0.7 < oracle.rdp
 
 
 def test_the_command_line(tmp_path: Path, monkeypatch) -> None:

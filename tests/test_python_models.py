@@ -1,23 +1,28 @@
 """Models of other libraries and of one's own: any is fitted in both modes; odd ones are refused or silent."""
 
+import time
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from cohorts import SURVIVAL, patients, quick, quick_condenser, survivors
+from cohorts import CLASSES, SURVIVAL, patients, quick, quick_condenser, survivors
 from joblib import parallel_config
 from joblib.parallel import ThreadingBackend, register_parallel_backend
 from lifelines import CoxPHFitter, WeibullAFTFitter
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sksurv.ensemble import RandomSurvivalForest
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from xgboost import XGBClassifier
 from zodc import phases
+from zodc.learners import resolve
 
 
 @pytest.mark.parametrize("mode", ["two_phase", "direct"])
@@ -93,6 +98,82 @@ def test_check_29_direct_mode_refuses_models_that_couple_rows() -> None:
     with pytest.raises(ValueError, match=r"'learner'.*each row by itself.*two_phase"):
         quick_condenser(learner=Coupled(), mode="direct").fit(patients(60))
     quick_condenser(learner=Coupled()).fit(patients(60))
+
+
+class InLargeTables(Probe):
+    """Reads the index of its rows, or couples the rows of tables larger than a probe was once."""
+
+    def __init__(self, by="index"):
+        self.by = by
+
+    def predict_proba(self, X):  # noqa: D102
+        shift = X.index.to_numpy() % 7 if self.by == "index" else np.full(len(X), 5 * (len(X) > 900))
+        chance = 0.1 + 0.1 * shift
+        return np.column_stack([chance, 1 - chance])
+
+
+def test_check_29_neither_index_nor_size_of_a_table_reaches_a_model_unseen_by_the_probe() -> None:
+    for by in ("index", "size"):
+        with pytest.raises(ValueError, match="each row by itself"):
+            quick_condenser(learner=InLargeTables(by), mode="direct").fit(patients(60))
+
+
+class Large(Probe):
+    """Keeps the sizes of tables."""
+
+    sizes: list = []  # noqa: RUF012
+
+    def predict_proba(self, X):  # noqa: D102
+        Large.sizes.append(len(X))
+        assert X.index.equals(pd.RangeIndex(len(X)))
+        return np.full((len(X), len(self.classes_)), 1 / len(self.classes_))
+
+
+def test_check_29_patients_come_in_tables_no_larger_than_the_probe() -> None:
+    rng = np.random.default_rng(0)
+
+    def table(n):
+        return (
+            rng.integers(0, 2, (n, 4)).astype(float),
+            np.zeros((n, 4)),
+            rng.integers(0, 2, (n, 1)).astype(float),
+        )
+
+    Large.sizes.clear()
+    model = resolve(Large(), CLASSES).models[0][1]
+    rows = table(2_345)
+    losses = model.losses(table(50), model.frame(rows), np.eye(2)[rows[2][:, 0].astype(int)])
+    assert losses.shape == (2_345,) and np.isfinite(losses).all()
+    assert sorted(Large.sizes)[-3:] == [345, 1000, 1000]
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda frozen: frozen, lambda frozen: make_pipeline(StandardScaler(), frozen)]
+)
+def test_a_part_that_is_fitted_already_is_refused(wrap) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    frozen = FrozenEstimator(LogisticRegression().fit(x, x[:, 0] > 0))
+    with pytest.raises(ValueError, match=r"'learner'.*fitted already"):
+        quick_condenser(learner=wrap(frozen)).plan()
+
+
+class WarnsOfAPatient(Probe):
+    """Warns where it sees an extreme patient."""
+
+    def predict_proba(self, X):  # noqa: D102
+        if (X["age"] > 99).any():
+            warnings.warn(f"extreme patient {X['age'].max()}", stacklevel=1)
+        time.sleep(0.002)
+        return np.full((len(X), len(self.classes_)), 1 / len(self.classes_))
+
+
+def test_check_30_threads_warn_of_nobody(capfd) -> None:
+    frame = patients(80)
+    frame.loc[3, "age"] = 99.5
+    filters = list(warnings.filters)
+    with parallel_config("threading", n_jobs=4):
+        quick_condenser(learner=WarnsOfAPatient(), mode="direct", n_jobs=4).fit(frame)
+    assert warnings.filters == filters and "extreme" not in capfd.readouterr().err
 
 
 def test_in_two_phases_a_python_model_never_sees_a_patient() -> None:

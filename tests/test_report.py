@@ -244,11 +244,14 @@ def test_an_older_release_gets_its_report(classes, tmp_path):
     del manifest["sha256"]["report.html"]
     manifest["sha256"]["teacher.json"] = hash_of(path / "teacher.json")
     (path / "manifest.json").write_text(json.dumps(manifest))
-    assert verify(path).ok and Release.load(path).trace == ()
+    assert Release.load(path).trace == ()
+    # It does not say what is said today, which deleting the words would bring about, too.
+    assert [fault for fault in verify(path).faults if "trust_model" in fault and "save it anew" in fault]
     result = run("report", path)
     assert result.exit_code == 0 and result.stdout.strip() == str(path / "report.html")
     assert "has no trace" in words(page_of(path))
-    assert verify(path).ok
+    Release.load(path).save(tmp_path / "anew")
+    assert verify(tmp_path / "anew").ok
     assert {f.name for f in path.iterdir()} == {f.name for f in classes.iterdir()}
     assert (
         run("recondense", path, "--learner", "tree", "--rows", "20", "--out", tmp_path / "new").exit_code == 0

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zodc.cli_common import FILE, FOLDER, Commands, json_option, tell
-from zodc.ledger import Ledger, LedgerEntry
+from zodc.ledger import Ledger, LedgerEntry, LedgerError
 from zodc.release import Release
 
 __all__ = ["ledger"]
@@ -58,9 +58,15 @@ def verify(file: Path, release: tuple[Path, ...]) -> None:
     """
     found = Ledger(file)
     found.recompute()
+    answers: dict[str, str] = {}
     for folder in release:
         loaded = Release.load(folder)
         entry = found.find(loaded.ledger, loaded.plan)
+        if answers.setdefault(entry.run_id, loaded.marginals) != loaded.marginals:
+            raise LedgerError(
+                f"ledger '{file.name}': releases of entry {entry.number} rest on different answers; its run "
+                "was asked again without a charge: count it as another run, and release one of them only"
+            )
         click.echo(f"{folder}: entry {entry.number}")
     click.echo(_budget(found))
     click.echo(f"verified: {len(found.entries)} charges, head {found.head}")

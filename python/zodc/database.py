@@ -26,7 +26,7 @@ from zodc.options import OptionError
 __all__ = ["query_types", "read_query"]
 
 _PASSWORDS = ("ZODC_DATABASE_PASSWORD", "PGPASSWORD")
-_SECRETS = ("password", "sslpassword")
+_SECRETS = ("password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret")
 _FORMS = "sqlite:///FILE, duckdb:///FILE or postgresql://USER@HOST/DATABASE"
 
 
@@ -135,7 +135,7 @@ def _refused(said: str) -> DataError:
 
 
 def _writes() -> DataError:
-    return DataError("query: it writes to the database; pass one SELECT that only reads")
+    return DataError("query: it is no SELECT, or writes to the database; pass one SELECT that only reads")
 
 
 def _failed(kind: object) -> DataError:
@@ -160,14 +160,19 @@ class _Sqlite:
         self._connection = connection
 
     def types(self, query: str) -> list[tuple[str, Type]]:
-        # EXPLAIN compiles the query and reads no row.
-        _guarded(
-            lambda: self._connection.execute(f"EXPLAIN {query}"),
-            sqlite3.Error,
-            lambda error: _refused(str(error)),
-        )
-        cursor = _guarded(lambda: self._connection.execute(query), sqlite3.Error, self._fault)
-        return [(column[0], None) for column in cursor.description or ()]
+        def described(statement: str) -> list[str]:
+            return [column[0] for column in self._connection.execute(statement).description or ()]
+
+        def no_select(error: Any) -> DataError:
+            is_other = getattr(error, "sqlite_errorname", "") == "SQLITE_ERROR"
+            return _writes() if is_other else self._fault(error)
+
+        # EXPLAIN compiles the query; a cursor on the query itself would read its first row.
+        _guarded(lambda: described(f"EXPLAIN {query}"), sqlite3.Error, lambda error: _refused(str(error)))
+        names = _guarded(lambda: described(f"SELECT * FROM (\n{query}\n) LIMIT 0"), sqlite3.Error, no_select)
+        # SQLite calls the second column of a name "name:1" here.
+        original = {f"{name}:{number}": name for name in names for number in range(1, len(names))}
+        return [(original.get(name, name), None) for name in names]
 
     def rows(self, query: str) -> Any:
         def fetch() -> pd.DataFrame:
@@ -295,7 +300,8 @@ def _postgres(url: SplitResult) -> Iterator[_Session]:
 
     def unreachable(error: Exception) -> OptionError:
         said = str(error).partition("Failed to connect:")[2] or type(error).__name__
-        if password is not None and password in said:
+        # A driver may quote the address, in which the password is written by percent signs.
+        if password is not None and (password in said or "password" in said or "://" in said):
             said = "the server refuses the connection"
         remedy = f"check host, port, user and database, and the password in {_PASSWORDS[0]}"
         return OptionError(f"The 'database' option: {' '.join(said.split())}; {remedy}.")

@@ -32,6 +32,7 @@ __all__ = [
 MANIFEST = "manifest.json"
 TABLES = ("condensed.csv", "condensed.parquet")
 TEXTS = ("schema.toml", "marginals.json", "teacher.json")
+CARD = ("README.md", "croissant.json")
 # Not in releases of an older zodc.
 REPORT = "report.html"
 
@@ -66,7 +67,7 @@ def write(
     try:
         new = scratch / "new"
         new.mkdir()
-        frame.to_csv(new / TABLES[0], index=False, lineterminator="\n")
+        (new / TABLES[0]).write_text(_csv(frame), encoding="utf-8", newline="")
         frame.to_parquet(new / TABLES[1], index=False)
         for name, text in texts.items():
             (new / name).write_text(text, encoding="utf-8")
@@ -131,6 +132,21 @@ def hash_faults(path: Path, manifest: dict[str, Any]) -> dict[str, str]:
     return faults
 
 
+def table_faults(path: Path, frame: pd.DataFrame) -> dict[str, str]:
+    """Find the tables that do not hold just the rows of `frame`."""
+    is_own = {
+        TABLES[0]: (path / TABLES[0]).read_bytes() == _csv(frame).encode(),
+        TABLES[1]: _parquet(path / TABLES[1]).equals(frame),
+    }
+    return {name: "it does not hold the release's rows" for name, own in is_own.items() if not own}
+
+
+def strangers(path: Path) -> list[str]:
+    """Find the names beside the release's own files and its dataset card."""
+    own = {*TABLES, *TEXTS, REPORT, MANIFEST, *CARD}
+    return sorted(file.name for file in path.iterdir() if file.name not in own)
+
+
 def add_report(path: Path, text: str) -> None:
     """Write the report into a release that has none, and its hash into the manifest.
 
@@ -177,6 +193,17 @@ def _refuse_taken(path: Path, overwrite: bool) -> None:
         raise FileExistsError(
             errno.EEXIST, "what is there is not a release and is left alone; name another", str(path)
         )
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def _parquet(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file)
+    except (OSError, ValueError):  # no Parquet
+        return pd.DataFrame()
 
 
 def _hash(file: Path) -> str:

@@ -244,7 +244,9 @@ def _ids(series: Any, name: str) -> NDArray[Any]:
     """Ids of patients, never cast: a cast may make two patients one."""
     if series.dtype.is_nested() or series.dtype.is_temporal():
         raise _wrong_type(name)
-    return np.asarray(series.to_numpy()) if series.dtype == nw.Float32 else _objects(series)
+    found = np.asarray(series.to_numpy())
+    # Narrow floats say by their type from where on they are rounded.
+    return found if found.dtype.kind == "f" and found.dtype.itemsize < 8 else _objects(series)
 
 
 def _objects(series: Any) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 from zodc.cells import Floats
 from zodc.options import OptionError
@@ -35,10 +35,12 @@ __all__ = [
 # Probabilities below this count as this, so that no loss is infinite: forests predict exact zeros. Of an
 # event within an interval given survival up to it, and of survival itself, likewise.
 _LEAST_PROBABILITY = 1e-3
-# Rows of the probe for coupling, sizes of the parts they are predicted in, and rows predicted one by one.
-_PROBES, _PARTS, _SINGLES = 300, (1, 7, 60), 8
+# Rows that a model is given at once, and rows of the probe for coupling: a model that couples rows of large
+# tables only would pass a smaller probe, and couple patients. Sizes of the parts that the probe is
+# predicted in, and rows predicted one by one.
+_BLOCK, _PARTS, _SINGLES = 1000, (1, 7, 60), 8
 # Predictions of one row may differ by no more than the rounding of matrix products, which depends on the
-# size of the batch; a model that couples rows through a value of one of 300 rows differs by far more.
+# size of the batch; a model that couples rows through a value of one of 1000 rows differs by far more.
 _ROUNDING = 1e-12
 
 Predict = Callable[[pd.DataFrame], Floats]
@@ -90,6 +92,11 @@ class PythonModel:
             raise OptionError(
                 f"The 'learner' option must have {need} for {schema.task}: a loss that cannot be written per "
                 f"patient is refused. Got {name} instead; take another model, or calibrate it first."
+            )
+        if _is_frozen(estimator):
+            raise OptionError(
+                "The 'learner' option must hold no part that is fitted already: what it was fitted on would "
+                f"enter the rows without noise. Got {name} with a frozen part instead; take it unfitted."
             )
         survival = "lifelines" if is_lifelines else "sksurv"
         return cls(
@@ -150,7 +157,7 @@ class PythonModel:
                     f"Got {type(self.estimator).__name__}, which failed; try it on such rows and mend it."
                 )
             # Each column drawn by itself: combinations that no row of the probes has.
-            cells = np.column_stack([rng.choice(column, _PROBES) for column in probes[0].T])
+            cells = np.column_stack([rng.choice(column, _BLOCK) for column in probes[0].T])
             frame = self.frame((cells, _random_flags(cells.shape, rng), probes[2]))
             return _is_coupled(predict, frame, self._n_outputs(), rng)
 
@@ -268,6 +275,16 @@ def numeric_frame(table: Table, schema: Schema, *, reference: bool = False) -> p
     return pd.DataFrame(columns)
 
 
+def _is_frozen(estimator: Any) -> bool:
+    """Whether a clone keeps what a part of it was fitted on, as scikit-learn's `FrozenEstimator` does."""
+    parts = [estimator, *(estimator.get_params().values() if hasattr(estimator, "get_params") else ())]
+    return any(
+        getattr(type(part), "__sklearn_clone__", BaseEstimator.__sklearn_clone__)
+        is not BaseEstimator.__sklearn_clone__
+        for part in parts
+    )
+
+
 def _new_name(name: str, taken: Collection[str]) -> str:
     while name in taken:
         name += "_"
@@ -362,8 +379,12 @@ def _row_by_row(predict: Predict, rows: pd.DataFrame, n_outputs: int) -> Floats:
     """Predictions; NaN for just those rows at which the model raises, so that none takes others along."""
     if not len(rows):
         return np.empty((0, n_outputs))
+    if len(rows) > _BLOCK:
+        blocks = (rows.iloc[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
+        return np.vstack([_row_by_row(predict, block, n_outputs) for block in blocks])
     try:
-        predicted = np.asarray(predict(rows), dtype=np.float64)
+        # An index would tell a model where a patient stands among the others.
+        predicted = np.asarray(predict(rows.reset_index(drop=True)), dtype=np.float64)
         if predicted.shape == (len(rows), n_outputs):
             return predicted
     except KeyboardInterrupt:

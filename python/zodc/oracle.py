@@ -25,7 +25,8 @@ class Oracle:
     rdp : float
         By Rényi accounting.
     pld : float or None
-        By privacy-loss distributions, where there is no closed form and Rényi accounting finds a sane ε.
+        By privacy-loss distributions, where there is no closed form, Rényi accounting finds a sane ε and δ is
+        far above the rounding.
     exact : float or None
         Closed form, every charge taken as a Gaussian mechanism on all units: sampling only helps.
     """
@@ -58,7 +59,7 @@ def consult(charges: list[dict[str, Any]], delta: float, neighbours: str = "add_
     """
     # Takes seconds to import.
     import dp_accounting
-    from dp_accounting import pld, rdp
+    from dp_accounting import rdp
     from dp_accounting.pld.privacy_loss_mechanism import GaussianPrivacyLoss
 
     relations = {
@@ -73,22 +74,16 @@ def consult(charges: list[dict[str, Any]], delta: float, neighbours: str = "add_
         raise ValueError("samples are accounted for under addition and removal only")
     events = [(_mechanism(dp_accounting, charge["event"]), charge["count"]) for charge in charges]
 
-    def compose(accountant: Any) -> float:
-        for event, times in events:
-            accountant.compose(event, times)
-        return float(accountant.get_epsilon(delta))
-
-    found = compose(rdp.RdpAccountant(neighboring_relation=relation))
+    accountant = rdp.RdpAccountant(neighboring_relation=relation)
+    for event, times in events:
+        accountant.compose(event, times)
+    found = float(accountant.get_epsilon(delta))
     precision = sum(charge["count"] / charge["event"]["noise_multiplier"] ** 2 for charge in charges)
     exact = _least_epsilon(GaussianPrivacyLoss(precision**-0.5).get_delta_for_epsilon, delta)
     if mechanisms <= {"gaussian"}:
         return Oracle(rdp=found, pld=None, exact=exact)
-    is_sane = found < _MOST_EPSILON
-    return Oracle(
-        rdp=found,
-        pld=compose(pld.PLDAccountant(neighboring_relation=relation)) if is_sane else None,
-        exact=exact,
-    )
+    is_sane = found < _MOST_EPSILON and delta >= LEAST_DELTA
+    return Oracle(rdp=found, pld=pld_epsilon(charges, delta) if is_sane else None, exact=exact)
 
 
 def pld_epsilon(charges: list[dict[str, Any]], delta: float) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -119,8 +120,10 @@ class _Losses:
         tables = [decoder.table(rows) for rows in candidates]
         total = np.zeros((len(self.test[0]), len(candidates)))
         failed = np.zeros(len(candidates), dtype=np.bool_)
-        # A warning must not tell of one patient's row.
-        with np.errstate(all="ignore"):
+        # A warning must not tell of one patient's row. The filters are the whole process's: threads that set
+        # them would take them back while others still work.
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
             if json.loads(self.native_json):
                 native = [native_losses(decoder, self.native_json, t, self.test) for t in tables]
                 total += np.column_stack(native)

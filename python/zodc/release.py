@@ -204,6 +204,11 @@ class Release:
 
         plan = self.plan.to_dict()
         found = consult(plan["charges"], plan["delta"], plan["neighbours"])
+        return self.claims() | {"dp_accounting": {"pld_epsilon": found.tightest, "rdp_epsilon": found.rdp}}
+
+    def claims(self) -> dict[str, Any]:
+        """All of the manifest but the figures of dp-accounting."""
+        plan = self.plan.to_dict()
         asks_python = any(part["kind"] == "python" for part in self.private_learner)
         return {
             "zodc": "release",
@@ -217,7 +222,6 @@ class Release:
             "delta": plan["delta"],
             "spent_epsilon": self.plan.spent_epsilon,
             "accountant": self.plan.accountant,
-            "dp_accounting": {"pld_epsilon": found.tightest, "rdp_epsilon": found.rdp},
             "mechanism": "clip in L2, truncate to an integer lattice, sum exactly, add rounded normal noise",
             "lattice": {
                 "round": {"noise_scale": plan["round_noise_scale"], "sensitivity": plan["round_sensitivity"]},

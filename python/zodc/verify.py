@@ -1,7 +1,13 @@
-"""Checks of a release by anyone: the budget by an independent accountant, and the files by their hashes."""
+"""Checks of a release by anyone: the budget by an independent accountant, the files against each other.
+
+They show that a folder is consistent. Who may write the folder may also make up a consistent one, so that
+the receiver compares the manifest's hash with the one that the custodian tells, or a signature of it.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +19,23 @@ from zodc._zodc import DataError
 from zodc.oracle import Oracle, consult
 from zodc.plan import make_plan
 from zodc.recipe import Recipe
+from zodc.release import Release
 from zodc.schema import Schema
 
 __all__ = ["Verification", "verify"]
 
 # Accountants agree up to their own rounding.
 _TOLERANCE = 1e-6
+# Figures of dp-accounting, which differ between its versions.
+_FIGURES_TOLERANCE = 1e-3
+# Lattice steps of one patient in one column of the marginals (docs/privacy.md).
+_FEATURE_UNITS = 2**12
+# What a release may say as it likes: `verify` checks the hashes itself.
+_FREE = ("created", "versions", "dp_accounting", "sha256")
+_VERIFIED = (
+    "verified: the plan costs what is claimed, and the files agree with it and each other; that they come "
+    "from the custodian is for the hash of the manifest to show"
+)
 # What `Ledger.receipt` writes.
 _RECEIPT = (
     *((name, str) for name in ("cohort", "ledger", "run_id", "head")),
@@ -42,6 +59,10 @@ class Verification:
     ledger : dict or None
         The entry of the cohort's ledger that the release says it was charged as; the ledger itself proves it
         (`zodc ledger verify`).
+    digest : str
+        SHA-256 of the manifest, which holds those of all files.
+    strangers : tuple of str
+        Files in the folder that are no part of the release.
     """
 
     epsilon: float
@@ -49,6 +70,8 @@ class Verification:
     recomputed: Oracle
     faults: tuple[str, ...]
     ledger: dict[str, Any] | None = None
+    digest: str
+    strangers: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -63,8 +86,10 @@ class Verification:
             f"claimed      epsilon {self.epsilon:g} at delta {self.delta:g}",
             f"recomputed   epsilon {found.tightest:.6f} (RDP {found.rdp:.6f}{tighter})",
             f"ledger       {self._ledger_line}",
+            f"manifest     SHA-256 {self.digest}",
+            *(f"beside it    '{name}', which is no part of the release" for name in self.strangers),
             *(f"FAULT        {fault}" for fault in self.faults),
-            "verified: the claim holds and every file is as released" if self.ok else "NOT verified",
+            _VERIFIED if self.ok else "NOT verified",
         ]
         return "\n".join(lines)
 
@@ -85,8 +110,11 @@ def _receipt(manifest: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]
         return None, []
     if not isinstance(ledger, dict) or any(type(ledger.get(key)) is not kind for key, kind in _RECEIPT):
         return None, ["its ledger's receipt is malformed"]
-    is_within = ledger["spent_epsilon"] <= ledger["epsilon"]
-    return ledger, [] if is_within else ["its ledger has spent more than the cohort's budget"]
+    if not ledger["spent_epsilon"] <= ledger["epsilon"]:
+        return ledger, ["its ledger has spent more than the cohort's budget"]
+    alone = consult(manifest["events"], ledger["delta"], manifest["neighbours"]).tightest
+    is_possible = alone <= ledger["spent_epsilon"] * (1 + _TOLERANCE)
+    return ledger, [] if is_possible else ["it costs more than its ledger's receipt says was spent in all"]
 
 
 def verify(path: str | Path) -> Verification:
@@ -116,13 +144,21 @@ def verify(path: str | Path) -> Verification:
         faults += found
         if "schema.toml" not in files:
             faults += _plan_faults(manifest, Path(path) / "schema.toml")
+        if not files:
+            faults += _content_faults(Path(path), manifest, recomputed)
     except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise DataError(
             f"release, file '{folder.MANIFEST}': {error!s} is missing or malformed; save it anew"
         ) from None
     faults += [f"file '{name}': {fault}" for name, fault in files.items()]
     return Verification(
-        epsilon=epsilon, delta=delta, recomputed=recomputed, faults=tuple(faults), ledger=ledger
+        epsilon=epsilon,
+        delta=delta,
+        recomputed=recomputed,
+        faults=tuple(faults),
+        ledger=ledger,
+        digest=hashlib.sha256((Path(path) / folder.MANIFEST).read_bytes()).hexdigest(),
+        strangers=tuple(folder.strangers(Path(path))),
     )
 
 
@@ -160,8 +196,7 @@ def _plan_faults(manifest: dict[str, Any], schema: Path) -> list[str]:
         ("plan", {name: value for name, value in claimed.items() if name != "certified"}, plan),
         ("events", manifest["events"], plan["charges"]),
         ("unit", manifest["unit"], plan["unit"]),
-        # Older releases do not say it.
-        ("rows_per_unit", manifest.get("rows_per_unit", rows), rows),
+        ("rows_per_unit", manifest["rows_per_unit"], rows),
         ("neighbours", manifest["neighbours"], plan["neighbours"]),
         ("lattice", lattice, {"round": round_lattice, "marginals": plan["marginals"]}),
     ]
@@ -172,16 +207,42 @@ def _plan_faults(manifest: dict[str, Any], schema: Path) -> list[str]:
     ]
 
 
-def _differences(found: Any, expected: Any, place: str) -> Iterator[str]:
+def _content_faults(path: Path, manifest: dict[str, Any], recomputed: Oracle) -> list[str]:
+    """Name what the files of a release do not say of it together."""
+    try:
+        release = Release.load(path)
+        tables = folder.table_faults(path, release.frame())
+    except (DataError, ValueError, RuntimeError, LookupError) as error:
+        return [f"its files do not make a release: {error}"]
+    faults = [f"file '{name}': {fault}" for name, fault in tables.items()]
+    said, own = (
+        {k: v for k, v in claims.items() if k not in _FREE} for claims in (manifest, release.claims())
+    )
+    places = sorted(set(_differences(said, own, "manifest")))
+    if places:
+        faults.append(
+            f"its manifest ({', '.join(places)}) is not what zodc writes for its files; save it anew"
+        )
+    figures = {"pld_epsilon": recomputed.tightest, "rdp_epsilon": recomputed.rdp}
+    if list(_differences(manifest["dp_accounting"], figures, "", _FIGURES_TOLERANCE)):
+        faults.append("its figures of dp-accounting are not those recomputed")
+    marginals = json.loads(release.marginals)
+    noise = manifest["plan"]["marginals"][-1]["noise_scale"] / _FEATURE_UNITS / marginals["count"]
+    if not math.isclose(marginals["share_sd"], min(noise, 0.5), rel_tol=_TOLERANCE):
+        faults.append("file 'marginals.json': its noise is not that of the plan")
+    return faults
+
+
+def _differences(found: Any, expected: Any, place: str, tolerance: float = _TOLERANCE) -> Iterator[str]:
     """Places at which two JSON values differ by more than rounding."""
     if isinstance(expected, dict) and isinstance(found, dict):
         for key in found.keys() | expected.keys():
-            yield from _differences(found.get(key), expected.get(key), key)
+            yield from _differences(found.get(key), expected.get(key), key, tolerance)
     elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
         for one, other in zip(found, expected, strict=True):
-            yield from _differences(one, other, place)
+            yield from _differences(one, other, place, tolerance)
     elif isinstance(expected, float | int) and isinstance(found, float | int):
-        if not math.isclose(found, expected, rel_tol=_TOLERANCE):
+        if not math.isclose(found, expected, rel_tol=tolerance):
             yield place
     elif found != expected:
         yield place
