@@ -215,6 +215,7 @@ fn calibration_agrees_with_the_closed_form() {
 }
 
 #[test]
+#[ignore = "timed: cargo test --release --test accounting -- --ignored"]
 fn pricing_takes_milliseconds_and_calibration_less_than_a_second() {
     let start = Instant::now();
     epsilon(&[poisson(0.05, 0.1, 600)], 1e-6);

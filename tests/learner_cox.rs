@@ -191,7 +191,7 @@ proptest! {
         let (near_time, far_time) = (order(&near, -1.0), order(&far, 1.0));
         let (near, far) = (cohort(near, near_time), cohort(far, far_time));
         let (learner, mut scratch) = (learner(penalizer), Scratch::default());
-        let base = learner.base(&near.design(), None, &mut scratch).expect("fits");
+        let base = learner.base(&near.design(), &mut scratch).expect("fits");
         let quick = learner.fit_near(&far.design(), &base, &mut scratch);
         let Ok(Predictor::Hazard(quick)) = quick else { panic!("{quick:?}") };
         assert_finite(&quick);
@@ -208,7 +208,7 @@ proptest! {
         let cold = fit(&learner(0.1), &cohort, None);
         cohort.x.iter_mut().zip(&noise).for_each(|(x, e)| *x += e);
         let near = Predictor::Hazard(fit(&learner(0.1), &cohort, None));
-        let base = learner(0.1).base(&cohort.design(), None, &mut Scratch::default()).expect("fits");
+        let base = learner(0.1).base(&cohort.design(), &mut Scratch::default()).expect("fits");
         cohort.x.iter_mut().zip(&noise).for_each(|(x, e)| *x -= e);
         let quick = learner(0.1).fit_near(&cohort.design(), &base, &mut Scratch::default()).expect("fits");
         let Predictor::Hazard(quick) = quick else { panic!("not a hazard") };

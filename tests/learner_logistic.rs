@@ -9,7 +9,7 @@ use proptest::prelude::*;
 mod reference;
 
 fn learner(c: f64) -> Learner {
-    Learner::Logistic(LogisticOptions { c, ..LogisticOptions::default() })
+    Learner::Logistic(LogisticOptions { c })
 }
 
 fn design<'a>(x: &'a [f64], n_features: usize, codes: &'a [u32], n_classes: usize) -> Design<'a> {
@@ -98,7 +98,7 @@ proptest! {
             let near: Vec<f64> = x.iter().zip(noise.iter().cycle()).map(|(x, e)| x + e).collect();
             let base = Predictor::Linear(fit(&learner(1.0), &design(&near, n_features, &codes, n_classes), None));
             let near_base = learner(1.0)
-                .base(&design(&near, n_features, &codes, n_classes), None, &mut Scratch::default())
+                .base(&design(&near, n_features, &codes, n_classes), &mut Scratch::default())
                 .expect("fits");
             let design = design(&x, n_features, &codes, n_classes);
             let quick = learner(1.0).fit_near(&design, &near_base, &mut Scratch::default()).expect("fits");

@@ -183,25 +183,30 @@ fn agrees_with_scikit_learn() {
     assert!(compared > 20);
 }
 
+/// Options of a tree that may split to the last row.
+fn deep(max_depth: usize) -> TreeOptions {
+    TreeOptions { max_depth, min_samples_leaf: 1, smoothing: 1.0 }
+}
+
 #[test]
 fn a_split_without_improvement_is_made() {
     // Exclusive or: no first split improves the Gini index.
     let x = [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0];
-    let tree = fit(&TreeOptions { max_depth: 2, ..TreeOptions::default() }, &x, 2, &[0, 1, 1, 0], 2);
+    let tree = fit(&deep(2), &x, 2, &[0, 1, 1, 0], 2);
     assert_eq!(tree.nodes.len(), 7);
 }
 
 #[test]
 fn equal_splits_take_the_lowest_feature_and_threshold() {
     let x = [0.0, 0.0, 1.0, 1.0, 2.0, 2.0];
-    let options = TreeOptions { max_depth: 1, ..TreeOptions::default() };
+    let options = deep(1);
     let tree = fit(&options, &x, 2, &[0, 1, 0], 2);
     assert_eq!(tree.nodes[0], Node::Split { feature: 0, threshold: 0.5, left: 1, right: 2 });
 }
 
 #[test]
 fn one_row_one_class_constant_columns_and_no_columns_are_a_leaf() {
-    let options = TreeOptions::default();
+    let options = deep(4);
     let third = 1.0_f64 / 3.0;
     let one_row = fit(&options, &[0.3, 0.1], 2, &[1], 2);
     assert_eq!(one_row.nodes, [Node::Leaf(0)]);
@@ -217,7 +222,7 @@ fn one_row_one_class_constant_columns_and_no_columns_are_a_leaf() {
 
 #[test]
 fn refuses_what_is_not_finite_or_out_of_range() {
-    let learner = Learner::Tree(TreeOptions::default());
+    let learner = Learner::Tree(deep(4));
     for (x, codes) in [([f64::NAN, 0.0], [0, 1]), ([0.0, 1.0], [0, 2])] {
         let design = Design { x: &x, n_features: 1, labels: Labels::Classes { codes: &codes, n_classes: 2 } };
         assert!(learner.fit(&design, None, &mut Scratch::default()).is_err());

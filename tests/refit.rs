@@ -37,9 +37,10 @@ role = "target"
 fn marginals(text: &str, outcome: OutcomeMarginal) -> Marginals {
     let schema = support::schema(text);
     let feature = |column: &_zodc::schema::Column| {
+        let upper = column.upper.unwrap_or(1.0);
         let (edges, n) = match column.n_levels() {
             Some(n) => (vec![], n),
-            None => (vec![0.0, 30.0, 50.0, 70.0, 120.0], 4),
+            None => ([0.0, 0.25, 0.4, 0.6, 1.0].map(|share| share * upper).to_vec(), 4),
         };
         _zodc::marginals::Marginal { missing: 0.0, edges, weights: vec![1.0 / n as f64; n] }
     };

@@ -46,11 +46,11 @@ fn directions_are_standard_normal() {
 
 #[test]
 fn pairs_mirror_each_other_within_the_cube() {
-    let search = ZerothOrder::new(vec![0.5; 600], 4, 1, schedule(10));
+    let search = ZerothOrder::new(vec![0.5; 600], 4, 1, schedule(10)).unwrap();
     let (mut plus, mut minus) = (Vec::new(), Vec::new());
     search.pair(3, &mut plus, &mut minus);
     assert!(plus.iter().zip(&minus).all(|(p, m)| (p + m - 1.0).abs() < 1e-12));
-    let corner = ZerothOrder::new(vec![1.0; 600], 4, 1, schedule(10));
+    let corner = ZerothOrder::new(vec![1.0; 600], 4, 1, schedule(10)).unwrap();
     corner.pair(0, &mut plus, &mut minus);
     assert!(plus.iter().chain(&minus).all(|s| (0.0..=1.0).contains(s)));
 }
@@ -62,7 +62,7 @@ fn the_search_finds_a_minimum_whatever_the_scale() {
     let target: Vec<f64> = (0..40).map(|i| 0.2 + 0.015 * f64::from(i)).collect();
     let loss = |s: &[f64]| s.iter().zip(&target).map(|(s, t)| (s - t).powi(2)).sum::<f64>();
     let run = |scale: f64| {
-        let mut search = ZerothOrder::new(vec![0.9; 40], 16, 2, schedule(300));
+        let mut search = ZerothOrder::new(vec![0.9; 40], 16, 2, schedule(300)).unwrap();
         let (mut plus, mut minus) = (Vec::new(), Vec::new());
         for _ in 0..300 {
             let answers: Vec<f64> = (0..16)
@@ -83,7 +83,7 @@ fn the_search_finds_a_minimum_whatever_the_scale() {
 
 #[test]
 fn answers_must_be_finite_and_one_a_direction() {
-    let mut search = ZerothOrder::new(vec![0.5; 10], 2, 1, schedule(10));
+    let mut search = ZerothOrder::new(vec![0.5; 10], 2, 1, schedule(10)).unwrap();
     assert!(search.update(&[1.0]).is_err());
     assert!(search.update(&[1.0, f64::NAN]).is_err());
     assert!(search.update(&[0.0, 0.0]).is_ok());
@@ -113,7 +113,7 @@ fn an_update_is_what_the_formulas_say() {
         clip: Anneal { start: 1.0, end: 0.25 },
         momentum: 0.5,
     };
-    let mut search = ZerothOrder::new(vec![0.5; 5], 2, 7, schedule);
+    let mut search = ZerothOrder::new(vec![0.5; 5], 2, 7, schedule).unwrap();
     let (mut latents, mut velocity, mut square) = (vec![0.5; 5], vec![0.0; 5], 0.0);
     // The middle of a geometric fall is the root of its ends' product.
     let rounds = [([0.3, -0.2], 0.04, 0.1, 1.0), ([-0.1, 0.4], 0.02, 0.01, 0.5)];

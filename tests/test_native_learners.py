@@ -11,6 +11,7 @@ from sklearn.tree import DecisionTreeClassifier
 from zodc._zodc import FittedModels
 
 RNG_SEEDS = range(6)
+_TREE = {"kind": "tree", "max_depth": 4, "min_samples_leaf": 1, "smoothing": 1.0}
 
 
 def _json(**learner) -> str:
@@ -87,10 +88,10 @@ def test_cox_regression_agrees_with_lifelines_to_1e_6(seed: int, penalizer: floa
 
 
 @pytest.mark.parametrize("k", [2, 4])
-@pytest.mark.parametrize("kind", ["tree", "logistic"])
-def test_class_losses_are_log_losses(kind: str, k: int) -> None:
+@pytest.mark.parametrize("learner", [_TREE, {"kind": "logistic"}], ids=["tree", "logistic"])
+def test_class_losses_are_log_losses(learner: dict[str, object], k: int) -> None:
     x, y = _classes(1, k=k)
-    model = FittedModels(_json(kind=kind), x, y, n_classes=k)
+    model = FittedModels(_json(**learner), x, y, n_classes=k)
     losses = model.losses(x, y)
     expected = -np.log(model.predict_proba(x)[np.arange(len(y)), y.astype(int)])
     np.testing.assert_allclose(losses, expected, rtol=1e-9, atol=1e-12)
@@ -98,9 +99,7 @@ def test_class_losses_are_log_losses(kind: str, k: int) -> None:
 
 def test_tree_probabilities_are_smoothed() -> None:
     x, y = np.array([[0.0], [0.1], [1.0], [1.1], [1.2]]), np.array([0.0, 0, 1, 1, 1])
-    model = FittedModels(
-        _json(kind="tree", max_depth=1, min_samples_leaf=1, smoothing=1.0), x, y, n_classes=2
-    )
+    model = FittedModels(_json(**{**_TREE, "max_depth": 1}), x, y, n_classes=2)
     np.testing.assert_allclose(model.predict_proba(x)[[0, 4]], [[3 / 4, 1 / 4], [1 / 5, 4 / 5]])
 
 
@@ -136,7 +135,7 @@ def test_a_loss_depends_on_its_row_alone() -> None:
 
 def test_a_mixture_adds_weighted_losses() -> None:
     x, y = _classes(2)
-    parts = [{"weight": w, "learner": {"kind": k}} for w, k in ((2.0, "tree"), (0.5, "logistic"))]
+    parts = [{"weight": w, "learner": learner} for w, learner in ((2.0, _TREE), (0.5, {"kind": "logistic"}))]
     tree, logistic = (FittedModels(json.dumps([{**p, "weight": 1.0}]), x, y, n_classes=2) for p in parts)
     both = FittedModels(json.dumps(parts), x, y, n_classes=2)
     np.testing.assert_allclose(

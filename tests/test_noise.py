@@ -74,21 +74,25 @@ def test_questions_beyond_the_plan_are_refused() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_check_11_fork_gives_distinct_noise() -> None:
-    """A generator in user space would be copied by the fork, and give each child the same noise."""
-    cohort, _ = _cohort(2, 16)
-    cohort.answer_differences(np.zeros((20, 16)), 1.0)
+    """A generator in user space would be copied by the fork; a pool of threads would not, and be waited for.
+
+    600 rows are more than one task: the answer needs a worker.
+    """
+    cohort, _ = _cohort(2, 16, n=600)
+    cohort.answer_differences(np.zeros((600, 16)), 1.0)
     answers = []
     for _ in range(3):
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
-            os.write(writer, cohort.answer_differences(np.zeros((20, 16)), 1.0).tobytes())
+            signal.alarm(60)  # ends a child that waits for ever
+            os.write(writer, cohort.answer_differences(np.zeros((600, 16)), 1.0).tobytes())
             os._exit(0)
         os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
             answers.append(pipe.read())
         os.waitpid(child, 0)
-    answers.append(cohort.answer_differences(np.zeros((20, 16)), 1.0).tobytes())
+    answers.append(cohort.answer_differences(np.zeros((600, 16)), 1.0).tobytes())
     assert all(len(answer) == 128 for answer in answers) and len(set(answers)) == 4
 
 

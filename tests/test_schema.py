@@ -159,6 +159,7 @@ def test_a_draft_copies_no_value_and_must_be_completed(library) -> None:
         ({"kind": "ordinal", "lower": 0, "upper": 1e20}, "more than 1000 levels"),
         ({"kind": "continuous", "lower": -8e307, "upper": 8e307}, "not a finite number below 1e100"),
         ({"kind": "continuous", "lower": 1.0, "upper": 1.0000000000000002}, "too close to tell apart"),
+        ({"kind": "continuous", "lower": 0.0, "upper": 5e-324}, "too close to tell apart"),
     ],
 )
 def test_extreme_bounds_are_refused_before_a_budget_is_spent(options, problem):

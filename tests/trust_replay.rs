@@ -116,7 +116,7 @@ fn replay(case: &Case) -> Option<f64> {
         clip: constant(case.clip),
         momentum: 0.9,
     };
-    let mut search = ZerothOrder::new(rows.latents, case.directions, case.seed, schedule);
+    let mut search = ZerothOrder::new(rows.latents, case.directions, case.seed, schedule).unwrap();
     let ran = run(
         &problem,
         &mut search,

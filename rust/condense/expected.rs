@@ -8,11 +8,9 @@
 use super::population::{Population, PseudoOutcome};
 use crate::error::{Error, Result};
 use crate::learner::linalg::dot;
-use crate::privacy::predictor::{Hazard, Linear, Predictor, TimeGrid};
+use crate::privacy::predictor::{Hazard, Linear, MOST_ETA, Predictor, TimeGrid};
 use crate::privacy::scoring::BlockOutcome;
 
-/// Linear predictors beyond this count as this.
-const MOST_ETA: f64 = 30.0;
 /// Largest logarithm of a likelihood ratio.
 const MOST_RATIO: f64 = 3.0;
 

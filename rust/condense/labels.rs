@@ -6,10 +6,10 @@
 //! logistic model fitted on them solves nearly the same score equations as one fitted on the probabilities,
 //! and a tree finds nearly the same first splits.
 
-use super::sums::{Features, LANES, columns_of, standardised, steps};
+use super::sums::{Features, LANES, columns_of, reach, standardised, steps};
 
-/// Partners that a row is compared with, on each side of it in the order of the probabilities.
-const WINDOW: usize = 128;
+/// Rows above which each is compared with fewer partners.
+const WHOLE_WINDOW: usize = 1000;
 /// Passes over all rows, at most; three to five are usual.
 const PASSES: usize = 12;
 /// Weights against the encoded features, which have weight 1: those of the log odds and of their bins.
@@ -34,10 +34,11 @@ pub fn balanced(x: &[f64], probability: &[f64], quota: &[usize], sharpness: f64)
     let mut codes = diffused(&sharp, &order, quota);
     let features = features_of(x, probability, n_rows, n_classes);
     let mut residual = Residual::new(&features, &sharp, &codes, n_classes);
+    let reach = reach(n_rows, WHOLE_WINDOW);
     for _ in 0..PASSES {
         let mut is_changed = false;
         for place in 0..n_rows {
-            let window = place.saturating_sub(WINDOW)..(place + WINDOW + 1).min(n_rows);
+            let window = place.saturating_sub(reach)..(place + reach + 1).min(n_rows);
             let partner = order[window].iter().copied();
             let gain = |&j: &usize| residual.swap(&features, (order[place], j), &codes);
             let best = partner.map(|j| (j, gain(&j))).min_by(|a, b| a.1.total_cmp(&b.1));

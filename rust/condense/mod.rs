@@ -143,7 +143,7 @@ impl Problem<'_> {
     /// The fits at the unperturbed rows, from which those of the candidates start.
     fn base(&self, latents: &[f64]) -> Result<Vec<Base>> {
         let mut workspace = Workspace { latents: latents.to_vec(), ..Workspace::default() };
-        self.fit_each(&mut workspace, |_, learner, design, fit| learner.base(design, None, fit))
+        self.fit_each(&mut workspace, |_, learner, design, fit| learner.base(design, fit))
     }
 
     fn fit_each<T>(
@@ -167,17 +167,12 @@ impl Problem<'_> {
     }
 
     fn decode(&self, latents: &[f64], cells: &mut Vec<f64>, x: &mut Vec<f64>, time: &mut Vec<f64>) {
-        let (n_latents, width) = (self.codec.n_latents(), self.codec.width());
-        let n_rows = latents.len() / n_latents;
-        cells.resize(self.codec.n_columns(), 0.0);
-        x.resize(n_rows * width, 0.0);
+        self.codec.decode_rows(latents, cells);
+        self.codec.encode_rows(cells, x);
         time.clear();
-        for (row, (s, out)) in latents.chunks_exact(n_latents).zip(x.chunks_exact_mut(width)).enumerate() {
-            self.codec.decode_row(s, cells);
-            self.codec.encode_row(cells, out);
-            if let FixedOutcome::Events { event } = self.outcome {
-                time.extend(self.codec.decode_time(s, event[row]));
-            }
+        if let FixedOutcome::Events { event } = self.outcome {
+            let rows = latents.chunks_exact(self.codec.n_latents()).zip(event);
+            time.extend(rows.filter_map(|(row, &event)| self.codec.decode_time(row, event)));
         }
     }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::learner::linalg::dot;
 use crate::marginals::codec::Codec;
 use crate::marginals::{Marginals, OutcomeMarginal};
-use crate::privacy::predictor::{Hazard, Predictor, TimeGrid};
+use crate::privacy::predictor::{Hazard, MOST_ETA, Predictor, TimeGrid};
 use crate::privacy::scoring::{BLOCK, BlockOutcome, Candidate, ScoringPack, leaf};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -35,7 +35,7 @@ pub struct Population {
     pub outcome: PseudoOutcome,
     /// Coefficients of the hazard that survival outcomes were drawn from; else empty.
     pub coef: Vec<f64>,
-    /// `n_blocks × BLOCK × width`, zero-padded.
+    /// `n_blocks × BLOCK × width`; zeros fill the last block.
     x: Vec<f64>,
     n_rows: usize,
 }
@@ -57,8 +57,10 @@ impl Population {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         let width = codec.width();
         let latents = Dependence::new(codec, marginals, teacher_rows).draw(n_rows, &mut generator);
-        let (cells, mut x) = decoded(codec, &latents);
-        x.resize(n_rows.div_ceil(BLOCK) * BLOCK * width, 0.0);
+        let (mut cells, mut x) = (Vec::new(), Vec::new());
+        codec.decode_rows(&latents, &mut cells);
+        codec.encode_rows(&cells, &mut x);
+        x.resize(n_rows.next_multiple_of(BLOCK) * width, 0.0);
         let rows = x.chunks_exact(width).take(n_rows);
         let outcome = match (&marginals.outcome, teacher, grid) {
             (OutcomeMarginal::Classes { weights }, Predictor::Linear(_) | Predictor::Tree(_), _) => {
@@ -87,6 +89,21 @@ impl Population {
         self.n_rows
     }
 
+    /// Whether a codec made the rows, with outcomes of the task and the classes of these marginals.
+    pub fn fits(&self, codec: &Codec, outcome: &OutcomeMarginal) -> bool {
+        let outcome_fits = match (&self.outcome, outcome) {
+            (PseudoOutcome::Probabilities(_, n_classes), OutcomeMarginal::Classes { weights }) => {
+                *n_classes == weights.len()
+            }
+            (PseudoOutcome::Survival(..), OutcomeMarginal::Survival { .. }) => true,
+            _ => false,
+        };
+        outcome_fits
+            && self.latents.len() == self.n_rows * codec.n_latents()
+            && self.cells.len() == self.n_rows * codec.n_columns()
+            && self.x.len() == self.n_rows.next_multiple_of(BLOCK) * codec.width()
+    }
+
     /// Encoded features of the first `n_rows` pseudo-patients, `n_rows × width`.
     pub fn encoded(&self, n_rows: usize, width: usize) -> &[f64] {
         &self.x[..n_rows * width]
@@ -104,7 +121,7 @@ impl Population {
     /// Mean loss of each candidate.
     ///
     /// # Errors
-    /// [`Error::Interrupted`].
+    /// [`Error::Interrupted`]; [`Error::Fit`] for survival without a time grid.
     pub fn mean_losses(
         &self,
         problem: &Problem<'_>,
@@ -124,7 +141,8 @@ impl Population {
                 let first = block * BLOCK;
                 let n_rows = BLOCK.min(self.n_rows - first);
                 let mut losses = vec![0.0; BLOCK * candidates.len()];
-                pack.losses(x, n_rows, self.block(problem, first, n_rows), &mut pack.scratch(), &mut losses);
+                let outcome = self.block(problem, first, n_rows)?;
+                pack.losses(x, n_rows, outcome, &mut pack.scratch(), &mut losses);
                 let mut sums = vec![0.0; candidates.len()];
                 for losses in losses.chunks_exact(sums.len()).take(n_rows) {
                     sums.iter_mut().zip(losses).for_each(|(sum, loss)| *sum += loss);
@@ -139,30 +157,20 @@ impl Population {
         Ok(mean)
     }
 
-    fn block<'a>(&'a self, problem: &Problem<'a>, first: usize, n_rows: usize) -> BlockOutcome<'a> {
+    fn block<'a>(&'a self, problem: &Problem<'a>, first: usize, n_rows: usize) -> Result<BlockOutcome<'a>> {
         let part = first..first + n_rows;
         match (&self.outcome, problem.grid) {
             (PseudoOutcome::Survival(time, event), Some(grid)) => {
-                BlockOutcome::Survival(&time[part.clone()], &event[part], grid)
+                Ok(BlockOutcome::Survival(&time[part.clone()], &event[part], grid))
             }
-            (PseudoOutcome::Survival(time, _), None) => BlockOutcome::Classes(&time[part]),
+            (PseudoOutcome::Survival(..), None) => {
+                Err(Error::Fit { reason: "survival rows without a time grid" })
+            }
             (PseudoOutcome::Probabilities(p, k), _) => {
-                BlockOutcome::Probabilities(&p[part.start * k..part.end * k], *k)
+                Ok(BlockOutcome::Probabilities(&p[part.start * k..part.end * k], *k))
             }
         }
     }
-}
-
-/// Cells and encoded features of rows of latents.
-fn decoded(codec: &Codec, latents: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    let n_rows = latents.len() / codec.n_latents();
-    let (mut cells, mut x) = (vec![0.0; n_rows * codec.n_columns()], vec![0.0; n_rows * codec.width()]);
-    let rows = latents.chunks_exact(codec.n_latents()).zip(cells.chunks_exact_mut(codec.n_columns()));
-    for ((s, cell), out) in rows.zip(x.chunks_exact_mut(codec.width())) {
-        codec.decode_row(s, cell);
-        codec.encode_row(cell, out);
-    }
-    (cells, x)
 }
 
 impl Respondent for &Population {
@@ -243,7 +251,7 @@ fn draw_time(
     x: &[f64],
     generator: &mut impl Rng,
 ) -> (f64, bool) {
-    let eta = dot(&hazard.coef, x).clamp(-30.0, 30.0);
+    let eta = dot(&hazard.coef, x).clamp(-MOST_ETA, MOST_ETA);
     let exponential = -(1.0 - generator.random::<f64>()).ln();
     let event_time = inverse_cumulative(hazard, grid, exponential / eta.exp());
     let censoring_time = censoring.draw(generator);

@@ -3,6 +3,7 @@
 use super::FixedOutcome;
 use super::population::{Population, PseudoOutcome};
 use super::{labels, times};
+use crate::error::{Error, Result};
 use crate::marginals::codec::Codec;
 use crate::marginals::{Marginals, OutcomeMarginal};
 use rand::seq::SliceRandom;
@@ -89,14 +90,20 @@ fn stratified(n_latents: usize, groups: &[u32], generator: &mut ChaCha8Rng) -> V
 /// Rows of the pseudo-population with balanced labels at the noisy prevalence, or balanced times and events:
 /// the start of the public phase. Uses the first `n_rows` pseudo-patients; `sharpness` is that of
 /// [`labels::balanced`].
+///
+/// # Errors
+/// [`Error::Fit`] when there are no pseudo-patients, or they are of another task than the marginals.
 pub fn labelled(
     codec: &Codec,
     marginals: &Marginals,
     population: &Population,
     n_rows: usize,
     sharpness: f64,
-) -> Rows {
+) -> Result<Rows> {
     let n_rows = n_rows.min(population.n_rows());
+    if n_rows == 0 {
+        return Err(Error::Fit { reason: "there are no rows" });
+    }
     let mut latents = population.latents[..n_rows * codec.n_latents()].to_vec();
     let outcome = match (&population.outcome, &marginals.outcome) {
         (PseudoOutcome::Probabilities(p, n_classes), OutcomeMarginal::Classes { weights }) => {
@@ -118,10 +125,10 @@ pub fn labelled(
             FixedOutcome::Events { event }
         }
         (PseudoOutcome::Probabilities(..), OutcomeMarginal::Survival { .. }) => {
-            FixedOutcome::Events { event: vec![false; n_rows] }
+            return Err(Error::Fit { reason: "the pseudo-patients are not of the schema's task" });
         }
     };
-    Rows { latents, outcome }
+    Ok(Rows { latents, outcome })
 }
 
 /// Times as rows can hold them: each the nearest that its latent decodes to; and their events.

@@ -7,6 +7,16 @@ const N_STEPS: usize = 8;
 /// Standard deviation below which a column is constant.
 const CONSTANT: f64 = 1e-9;
 
+/// Partners that a row is compared with, on each side of it, at most and at least.
+const WINDOW: usize = 128;
+const LEAST_WINDOW: usize = 8;
+
+/// Partners that a row is compared with, on each side of it in the order of the rows: above `whole` rows fewer, the
+/// more there are to exchange with, so that the work grows with the rows, not with their square.
+pub(super) fn reach(n_rows: usize, whole: usize) -> usize {
+    (WINDOW * whole / n_rows).clamp(LEAST_WINDOW, WINDOW)
+}
+
 /// Functions of each row, `n_rows × width`; columns of zeros fill the last lanes.
 pub(super) struct Features {
     values: Vec<f64>,
@@ -66,4 +76,17 @@ pub(super) fn standard_deviation(column: &[f64]) -> f64 {
 
 fn mean(column: &[f64]) -> f64 {
     column.iter().sum::<f64>() / column.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reach;
+
+    #[test]
+    fn the_reach_shrinks_as_rows_become_many() {
+        assert_eq!(
+            [1, 500, 1000, 2000, 20_000, 1_000_000].map(|n| reach(n, 1000)),
+            [128, 128, 128, 64, 8, 8]
+        );
+    }
 }

@@ -6,14 +6,12 @@
 //! `H` of the rows themselves, have those sums over the features for which the teacher's coefficients solve
 //! the score equations of a Cox regression. The outcomes as a whole stay what they are.
 
-use super::sums::{Features, LANES, columns_of, standard_deviation, standardised, steps};
+use super::sums::{Features, LANES, columns_of, reach, standard_deviation, standardised, steps};
 use crate::learner::linalg::dot;
+use crate::privacy::predictor::MOST_ETA;
 
-/// Partners that a row is compared with, on each side of it in the order of risk: fewer, the more rows there
-/// are to exchange outcomes with.
-const WINDOW: usize = 128;
+/// Rows above which each is compared with fewer partners.
 const WHOLE_WINDOW: usize = 500;
-const LEAST_WINDOW: usize = 8;
 /// Root mean square excess of the sums that counts as none, over the root of the rows: a thousandth of what
 /// chance leaves.
 const TOLERANCE: f64 = 1e-3;
@@ -27,8 +25,6 @@ const BASELINES: usize = 6;
 const RISK_WEIGHT: f64 = 3.0;
 /// That of steps of a feature: they must not keep the sums over the features themselves from being met.
 const STEP_WEIGHT: f64 = 0.1;
-/// Largest absolute log risk.
-const LARGEST: f64 = 30.0;
 
 /// Exchanges the outcomes of rows with encoded features `x` (`n_rows × coef.len()`) until a Cox regression
 /// with this `penalizer` (as in lifelines) would find `coef`.
@@ -38,7 +34,7 @@ pub fn balanced(x: &[f64], coef: &[f64], penalizer: f64, time: &mut [f64], event
         return;
     }
     let eta: Vec<f64> =
-        x.chunks_exact(coef.len()).map(|row| dot(coef, row).clamp(-LARGEST, LARGEST)).collect();
+        x.chunks_exact(coef.len()).map(|row| dot(coef, row).clamp(-MOST_ETA, MOST_ETA)).collect();
     let mean = eta.iter().sum::<f64>() / n_rows as f64;
     let risk: Vec<f64> = eta.iter().map(|e| (e - mean).exp()).collect();
     let (features, wanted) = features_of(x, coef, &eta, penalizer);
@@ -87,16 +83,19 @@ fn features_of(x: &[f64], coef: &[f64], eta: &[f64], penalizer: f64) -> (Feature
 /// Breslow's cumulative baseline hazard at each row's time, events of that time included.
 fn breslow(time: &[f64], event: &[bool], risk: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..time.len()).collect();
-    order.sort_by(|&a, &b| time[a].total_cmp(&time[b]));
-    let mut at_risk: f64 = risk.iter().sum();
+    order.sort_by(|&a, &b| time[b].total_cmp(&time[a]));
+    let tied = || order.chunk_by(|&a, &b| time[a] == time[b]);
+    // From the latest time on: risks taken off their sum would leave its rounding where few rows are left.
+    let mut at_risk = 0.0;
+    let step = |rows: &[usize]| {
+        at_risk += rows.iter().map(|&row| risk[row]).sum::<f64>();
+        rows.iter().filter(|&&row| event[row]).count() as f64 / at_risk.max(f64::MIN_POSITIVE)
+    };
+    let steps: Vec<f64> = tied().map(step).collect();
     let (mut sum, mut hazard) = (0.0, vec![0.0; time.len()]);
-    for tied in order.chunk_by(|&a, &b| time[a] == time[b]) {
-        let events = tied.iter().filter(|&&row| event[row]).count();
-        sum += events as f64 / at_risk.max(f64::MIN_POSITIVE);
-        for &row in tied {
-            hazard[row] = sum;
-            at_risk -= risk[row];
-        }
+    for (rows, step) in tied().rev().zip(steps.iter().rev()) {
+        sum += step;
+        rows.iter().for_each(|&row| hazard[row] = sum);
     }
     hazard
 }
@@ -131,7 +130,7 @@ impl<'a> Places<'a> {
     /// Exchanges outcomes while the squared excess falls; whether any were.
     fn improve(&mut self, order: &[usize]) -> bool {
         let n_rows = order.len();
-        let reach = (WINDOW * WHOLE_WINDOW / n_rows).clamp(LEAST_WINDOW, WINDOW);
+        let reach = reach(n_rows, WHOLE_WINDOW);
         let mut is_changed = false;
         for _ in 0..PASSES {
             let (mut is_better, before) = (false, dot(&self.excess, &self.excess));
@@ -193,5 +192,26 @@ impl<'a> Places<'a> {
 
     fn add(&mut self, row: usize, residual: f64) {
         self.excess.iter_mut().zip(self.features.row(row)).for_each(|(e, f)| *e += residual * f);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::breslow;
+
+    /// Few and small risks are left at the end: they must not be what rounding leaves of all.
+    #[test]
+    fn the_hazard_is_exact_where_little_is_at_risk() {
+        let n = 200;
+        let time: Vec<f64> = (0..n).map(|row| f64::from(row / 2)).collect();
+        let event: Vec<bool> = (0..n).map(|row| row % 3 > 0).collect();
+        let risk: Vec<f64> = (0..n).map(|row| (30.0 - 0.3 * f64::from(row)).exp()).collect();
+        let rows = || time.iter().zip(&event).zip(&risk);
+        let at_risk = |from: f64| rows().rev().filter(|((t, _), _)| **t >= from).map(|(_, r)| r).sum::<f64>();
+        for (at, hazard) in time.iter().zip(breslow(&time, &event, &risk)) {
+            let before = rows().filter(|((t, event), _)| *t <= at && **event);
+            let exact: f64 = before.map(|((t, _), _)| 1.0 / at_risk(*t)).sum();
+            assert!((hazard - exact).abs() <= 1e-12 * exact, "at {at}: {hazard} for {exact}");
+        }
     }
 }

@@ -7,10 +7,10 @@
 
 use super::baseline;
 use super::linalg::{combine, dot, gram, padded, zeroed};
-use super::newton::{self, Objective, Start, Stop};
+use super::newton::{self, Objective, Start, tolerance};
 use crate::error::{Error, Result};
 use crate::privacy::exp::exp_all;
-use crate::privacy::predictor::{Hazard, Predictor, TimeGrid};
+use crate::privacy::predictor::{Hazard, MOST_ETA, Predictor, TimeGrid};
 use serde::{Deserialize, Serialize};
 
 /// Options of the Cox regression.
@@ -21,17 +21,11 @@ pub struct CoxOptions {
     pub penalizer: f64,
     /// Pseudo-events at the overall hazard in each interval of the baseline.
     pub prior_events: f64,
-    /// Largest last Newton step of a cold fit, relative to one plus the largest standardised coefficient.
-    pub tolerance: f64,
-    /// The same for a fit that starts from a fitted model.
-    pub warm_tolerance: f64,
-    /// Most Newton steps.
-    pub max_iter: usize,
 }
 
 impl Default for CoxOptions {
     fn default() -> Self {
-        Self { penalizer: 0.01, prior_events: 0.5, tolerance: 1e-9, warm_tolerance: 1e-6, max_iter: 100 }
+        Self { penalizer: 0.01, prior_events: 0.5 }
     }
 }
 
@@ -40,8 +34,6 @@ const LEAST_PENALIZER: f64 = 1e-10;
 
 /// Least sum of risks, of which the largest is 1: below it, its inverse squared would overflow.
 const LEAST_AT_RISK: f64 = 1e-140;
-/// Linear predictors beyond this count as this in the baseline's exposure.
-const MOST_ETA: f64 = 30.0;
 
 /// A column whose standard deviation is below this fraction of its size is constant.
 const CONSTANT: f64 = 1e-9;
@@ -118,10 +110,6 @@ pub(crate) fn fit(
         buffers.newton.point.fill(0.0);
         buffers.newton.factor.clear();
     } else {
-        let stop = Stop {
-            tolerance: if warm.is_some() { options.warm_tolerance } else { options.tolerance },
-            max_iter: options.max_iter,
-        };
         let ridge = options.penalizer.max(LEAST_PENALIZER) * n_rows as f64;
         let rows = &mut buffers.rows;
         zeroed(&mut rows.residual, stride);
@@ -137,7 +125,7 @@ pub(crate) fn fit(
             ridge,
             rows,
         };
-        newton::minimise(&mut partial, &mut buffers.newton, factor, stop);
+        newton::minimise(&mut partial, &mut buffers.newton, factor, tolerance(warm.is_some()));
     }
     hazard(options, outcome, stride, buffers)
 }

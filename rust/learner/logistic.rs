@@ -2,7 +2,7 @@
 //! `½ ‖coef‖² + c Σ loss`, intercepts unpenalised but for a trace that keeps that of an absent class finite.
 
 use super::linalg::{combine, dot, gram, padded, zeroed};
-use super::newton::{self, Objective, Start, Stop};
+use super::newton::{self, Objective, Start, tolerance};
 use crate::error::{Error, Result};
 use crate::privacy::predictor::{Linear, Predictor};
 use serde::{Deserialize, Serialize};
@@ -13,17 +13,11 @@ use serde::{Deserialize, Serialize};
 pub struct LogisticOptions {
     /// Inverse strength of the L2 penalty, as in scikit-learn.
     pub c: f64,
-    /// Largest last Newton step of a cold fit, relative to one plus the largest coefficient.
-    pub tolerance: f64,
-    /// The same for a fit that starts from a fitted model.
-    pub warm_tolerance: f64,
-    /// Most Newton steps.
-    pub max_iter: usize,
 }
 
 impl Default for LogisticOptions {
     fn default() -> Self {
-        Self { c: 1.0, tolerance: 1e-9, warm_tolerance: 1e-6, max_iter: 100 }
+        Self { c: 1.0 }
     }
 }
 
@@ -74,10 +68,7 @@ pub(crate) fn fit(
         warm.filter(|w| w.model.intercept.len() == n_outputs && w.model.coef.len() == n_outputs * n_features);
     let factor = warm.as_ref().and_then(|w| w.factor);
     start(warm.as_ref().map(|w| w.model), n_features, n_outputs, &mut buffers.newton.point);
-    let stop = Stop {
-        tolerance: if warm.is_some() { options.warm_tolerance } else { options.tolerance },
-        max_iter: options.max_iter,
-    };
+    let tolerance = tolerance(warm.is_some());
     let rows = &mut buffers.rows;
     rows.target.clear();
     zeroed(&mut rows.logit, n_outputs * stride);
@@ -86,10 +77,10 @@ pub(crate) fn fit(
     let problem = Problem { columns: &buffers.columns, stride, dim, c: options.c, ridge, rows };
     if n_outputs == 1 {
         problem.rows.target.extend(codes.iter().map(|&code| if code == 1 { 1.0 } else { -1.0 }));
-        newton::minimise(&mut Binary(problem), &mut buffers.newton, factor, stop);
+        newton::minimise(&mut Binary(problem), &mut buffers.newton, factor, tolerance);
     } else {
         problem.rows.target.extend(codes.iter().map(|&code| f64::from(code)));
-        newton::minimise(&mut Multinomial { problem, n_classes }, &mut buffers.newton, factor, stop);
+        newton::minimise(&mut Multinomial { problem, n_classes }, &mut buffers.newton, factor, tolerance);
     }
     linear(&buffers.newton.point, dim, n_outputs)
 }

@@ -88,17 +88,17 @@ impl Learner {
         self.fit_from(design, warm, None, scratch)
     }
 
-    /// Fits the unperturbed rows, for [`Learner::fit_near`]; `warm` as in [`Learner::fit`].
-    pub fn base(&self, design: &Design, warm: Option<&Predictor>, scratch: &mut Scratch) -> Result<Base> {
-        let first = self.fit(design, warm, scratch)?;
+    /// Fits the unperturbed rows, for [`Learner::fit_near`].
+    pub fn base(&self, design: &Design, scratch: &mut Scratch) -> Result<Base> {
+        let first = self.fit(design, None, scratch)?;
+        let factor: fn(&Scratch) -> &[f64] = match self {
+            Self::Tree(_) => return Ok(Base { predictor: first, factor: Vec::new() }),
+            Self::Logistic(_) => |scratch| &scratch.logistic.newton.factor,
+            Self::Cox(_) => |scratch| &scratch.cox.newton.factor,
+        };
         // From the minimum, the second fit builds one Hessian there and stops.
         let predictor = self.fit(design, Some(&first), scratch)?;
-        let factor = match self {
-            Self::Tree(_) => Vec::new(),
-            Self::Logistic(_) => scratch.logistic.newton.factor.clone(),
-            Self::Cox(_) => scratch.cox.newton.factor.clone(),
-        };
-        Ok(Base { predictor, factor })
+        Ok(Base { predictor, factor: factor(scratch).to_vec() })
     }
 
     /// Fits rows near those of `base`: no Hessian as a rule, so several times as fast on wide rows as a warm
@@ -172,6 +172,7 @@ fn check_rows(design: &Design) -> Result<()> {
             check(time.len() == event.len(), "there are not as many events as times")?;
             check(time.iter().all(|time| time.is_finite()), "a time is not finite")?;
             check(grid.edges.len() >= 2, "the time grid has no interval")?;
+            check(grid.edges.windows(2).all(|edge| edge[0] < edge[1]), "the time grid does not ascend")?;
             time.len()
         }
     };

@@ -17,13 +17,15 @@ pub(crate) struct Start<'a, M> {
     pub factor: Option<&'a [f64]>,
 }
 
-/// When to stop.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Stop {
-    /// Largest change of any coordinate in the last step, relative to `1 + max |point|`.
-    pub tolerance: f64,
-    /// Most steps.
-    pub max_iter: usize,
+/// Largest change of any coordinate in the last step, relative to `1 + max |point|`: cold, and from a fitted model.
+const TOLERANCE: f64 = 1e-9;
+const WARM_TOLERANCE: f64 = 1e-6;
+/// Most steps.
+const MAX_ITER: usize = 100;
+
+/// The tolerance of a fit that starts from a fitted model, or from none.
+pub(crate) fn tolerance(is_warm: bool) -> f64 {
+    if is_warm { WARM_TOLERANCE } else { TOLERANCE }
 }
 
 /// Reusable memory of [`minimise`]; `point` holds the start, then the minimum.
@@ -129,7 +131,7 @@ pub(crate) fn minimise(
     objective: &mut impl Objective,
     buffers: &mut Buffers,
     factor: Option<&[f64]>,
-    stop: Stop,
+    tolerance: f64,
 ) {
     let n = buffers.point.len();
     let mut usable = take(factor, n, &mut buffers.factor);
@@ -143,7 +145,7 @@ pub(crate) fn minimise(
     }
     buffers.secants.clear();
     let mut previous = f64::INFINITY;
-    for _ in 0..stop.max_iter {
+    for _ in 0..MAX_ITER {
         let fresh = !usable;
         if fresh {
             steps_left = 0;
@@ -154,7 +156,7 @@ pub(crate) fn minimise(
         buffers.step.copy_from_slice(&buffers.gradient);
         buffers.secants.apply(&buffers.factor, &mut buffers.step);
         let size = max_abs(&buffers.step);
-        if size <= stop.tolerance * (1.0 + max_abs(&buffers.point)) {
+        if size <= tolerance * (1.0 + max_abs(&buffers.point)) {
             add_scaled(&mut buffers.point, -1.0, &buffers.step);
             return;
         }

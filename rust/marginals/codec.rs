@@ -5,8 +5,8 @@
 //! the same in every column: a tenth of the patients.
 
 use super::{Marginal, Marginals, OutcomeMarginal};
-use crate::error::{Error, Result};
-use crate::schema::{Column, Kind, Missing, Schema, Task};
+use crate::error::Result;
+use crate::schema::{Column, Kind, Missing, Schema};
 
 /// Latents this near to 0 or 1 decode as if they were here: the tail beyond rests on few patients and
 /// is mostly noise.
@@ -212,31 +212,9 @@ impl Codec {
     /// The codec that the schema and its noisy marginals fix.
     ///
     /// # Errors
-    /// [`Error::Data`] when the marginals are not those of this schema.
+    /// [`crate::Error::Data`] when the marginals are not those of this schema.
     pub fn new(schema: &Schema, marginals: &Marginals) -> Result<Self> {
-        let fits = |c: &Column, m: &Marginal| {
-            m.weights.len() == c.n_levels().unwrap_or(m.edges.len().saturating_sub(1))
-                && !m.weights.is_empty()
-        };
-        let outcome_fits = match (&marginals.outcome, schema.task()) {
-            (OutcomeMarginal::Classes { weights }, Task::Classification { n_classes }) => {
-                weights.len() == n_classes
-            }
-            (OutcomeMarginal::Survival { edges, censored, event }, Task::Survival) => {
-                !event.is_empty() && censored.len() == event.len() && edges.len() == event.len() + 1
-            }
-            _ => false,
-        };
-        let same = outcome_fits
-            && marginals.features.len() == schema.features().count()
-            && schema.features().zip(&marginals.features).all(|(c, m)| fits(c, m));
-        if !same {
-            return Err(Error::data(
-                "marginals",
-                "they do not belong to this schema",
-                "take both from the same release",
-            ));
-        }
+        marginals.check(schema)?;
         let columns = schema
             .features()
             .zip(&marginals.features)
@@ -279,6 +257,13 @@ impl Codec {
         }
     }
 
+    /// Canonical cells (`n_rows × n_columns`) of rows of latents, in place of what `cells` holds.
+    pub fn decode_rows(&self, latents: &[f64], cells: &mut Vec<f64>) {
+        cells.resize(latents.len() / self.n_latents() * self.n_columns(), 0.0);
+        let rows = latents.chunks_exact(self.n_latents());
+        rows.zip(cells.chunks_exact_mut(self.n_columns())).for_each(|(row, out)| self.decode_row(row, out));
+    }
+
     /// Follow-up time of one row of latents, in the time column's unit.
     pub fn decode_time(&self, latents: &[f64], event: bool) -> Option<f64> {
         let tables = self.times.as_ref()?;
@@ -298,6 +283,14 @@ impl Codec {
             column.encode(cell, own);
             rest = next;
         }
+    }
+
+    /// Encoded features (`n_rows × width`) of rows of canonical cells, in place of what `x` holds.
+    pub fn encode_rows(&self, cells: &[f64], x: &mut Vec<f64>) {
+        let width = self.width();
+        x.resize(cells.len() / self.n_columns() * width, 0.0);
+        let rows = cells.chunks_exact(self.n_columns());
+        rows.zip(x.chunks_exact_mut(width)).for_each(|(row, out)| self.encode_row(row, out));
     }
 
     /// Fills the missing cells of a row as learners see them, as the release prints them.

@@ -70,7 +70,8 @@ fn shares(counts: &[f64], total: f64) -> (Vec<f64>, f64) {
     let present: f64 = bins.iter().sum();
     let even = 1.0 / bins.len() as f64;
     let weights = bins.iter().map(|b| if present > 0.0 { b / present } else { even }).collect();
-    (weights, missing[0] / total)
+    // What noise far above the total leaves of its digits may round above 1.
+    (weights, (missing[0] / total).min(1.0))
 }
 
 /// Cuts each continuous column into bins of about equal noisy mass, for the second question.

@@ -3,6 +3,7 @@
 //!
 //! All of it is public: the counts come noisy out of the private half, the rest is post-processing.
 
+mod check;
 pub mod codec;
 pub mod estimate;
 pub mod shapes;

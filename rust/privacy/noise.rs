@@ -5,26 +5,26 @@
 //! [`rounded_normal`] returns `round(scale · Z)` with Z ~ N(0, 1) and no approximation whatever. It follows C. F. F. Karney,
 //! "Sampling exactly from the normal distribution", ACM TOMS 42(1), article 3 (2016); the letters are the paper's.
 //!
-//! *Numbers.* A uniform deviate is a [`Uniform`], the infinite sequence of its base-2⁶⁴ digits, of which only those
+//! *Numbers.* A uniform deviate is a `Uniform`, the infinite sequence of its base-2⁶⁴ digits, of which only those
 //! that somebody asked for have been drawn. Two such numbers are compared digit by digit until they differ, so every
 //! comparison is decided by integers and its outcome is that of the real numbers (a tie has probability zero).
 //!
-//! *Algorithm H*, [`half`]: true with probability exp(−1/2). Draw ½ > U₁ > U₂ > … while they fall; the chance that at
+//! *Algorithm H*, `half`: true with probability exp(−1/2). Draw ½ > U₁ > U₂ > … while they fall; the chance that at
 //! least n fall is (½)ⁿ/n!, so the chance that exactly an even number fall is Σ (−½)ⁿ/n! = exp(−½) (von Neumann).
 //!
-//! *Algorithm G*, [`geometric`]: the number k of successes of H before a failure, P(k) = exp(−k/2)·(1 − exp(−½)).
+//! *Algorithm G*, `geometric`: the number k of successes of H before a failure, P(k) = exp(−k/2)·(1 − exp(−½)).
 //!
-//! *Algorithm B*, [`falls`]: true with probability exp(−x(2k+x)/(2k+2)). As H, from x in place of ½, where each step must
+//! *Algorithm B*, `falls`: true with probability exp(−x(2k+x)/(2k+2)). As H, from x in place of ½, where each step must
 //! also pass a trial of probability (2k+x)/(2k+2); then at least n steps happen with probability
 //! (x(2k+x)/(2k+2))ⁿ/n!. The trial draws an integer below 2k+2: 2k of its values pass, one fails, and one passes if a
 //! fresh uniform is below x.
 //!
-//! *Algorithm N*, [`magnitude`]: N1 draw k by G. N2 accept it with probability exp(−k(k−1)/2), that is k(k−1) successes of H.
+//! *Algorithm N*, `magnitude`: N1 draw k by G. N2 accept it with probability exp(−k(k−1)/2), that is k(k−1) successes of H.
 //! N3 draw x uniform on (0, 1). N4 accept with probability exp(−x(2k+x)/2), that is k+1 successes of B. A rejection starts over at N1.
 //! The density of an accepted (k, x) is proportional to exp(−k/2 − k(k−1)/2 − x(2k+x)/2) = exp(−(k+x)²/2): k + x is |Z|.
 //! N5 a fair bit gives the sign.
 //!
-//! *Rounding*, [`nearest`]: |round(scale·Z)| = scale·k + ⌊scale·x + ½⌋. Digits of x that no comparison asked for are still
+//! *Rounding*, `nearest`: |round(scale·Z)| = scale·k + ⌊scale·x + ½⌋. Digits of x that no comparison asked for are still
 //! uniform and independent of everything that happened, so drawing them now is drawing the same real number further.
 //! After the first digit d, scale·x + ½ lies in the interval (L, L + scale)/2⁶⁴ with L = scale·d + 2⁶³, an exact
 //! 128-bit integer. As scale < 2⁶⁴ the interval holds at most one integer; if it holds none the floor is known, else

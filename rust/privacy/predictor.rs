@@ -67,6 +67,10 @@ pub struct Tree {
     pub n_classes: usize,
 }
 
+/// Largest absolute linear predictor of a hazard that counts where risks are summed or outcomes drawn: e³⁰ is beyond
+/// any hazard ratio of patients, and more, as of rows that a fit separates, leaves nothing of other rows in a sum.
+pub const MOST_ETA: f64 = 30.0;
+
 /// Proportional hazards with a piecewise-constant baseline:
 /// `h(t | x) = exp(log_hazard[b(t)] + coef · x)`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,14 +2,14 @@
 //!
 //! A loss of a row depends on that row and the model alone; a row without an outcome has none. Cox's partial
 //! likelihood is no such loss (it couples rows through risk sets), so survival uses the full likelihood with
-//! the baseline hazard of the synthetic rows ([`super::hazards`]).
+//! the baseline hazard of the synthetic rows (the folder's `hazards`).
 
 use super::hazards::{self, Hazards};
 use super::predictor::{Linear, Node, Predictor, TimeGrid, Tree};
 use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul};
 
-/// Rows scored at once. Blocks are always full (padded with zeros), so that the bits of a row's loss
-/// do not depend on its neighbours, its place or the number of threads.
+/// Rows scored at once. Blocks are always full, whatever stands beyond the rows asked for, so that the bits of a
+/// row's loss do not depend on its neighbours, its place or the number of threads.
 pub const BLOCK: usize = 64;
 
 /// Rows that go down a tree side by side; a divisor of [`BLOCK`].
@@ -80,8 +80,8 @@ impl<'a> ScoringPack<'a> {
         Scratch { eta, hazards: self.hazards.scratch(), logits: Vec::new() }
     }
 
-    /// Losses of the first `n_rows` rows of a block (`BLOCK × n_features`, zero-padded) under every
-    /// candidate, into `out` (`BLOCK × n_candidates`).
+    /// Losses of the first `n_rows` rows of a block (`BLOCK × n_features`; what its other rows hold does not matter)
+    /// under every candidate, into `out` (`BLOCK × n_candidates`).
     pub fn losses(
         &self,
         x: &[f64],

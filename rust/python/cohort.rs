@@ -1,6 +1,7 @@
 //! Patients' rows behind their plan.
 
 use super::journal::Journal;
+use super::workers::on_workers;
 use super::{json, lock, parse, slice, slice2};
 use crate::error::Error;
 use crate::marginals::estimate::{fine_partitions, marginals, noisy_count};
@@ -27,6 +28,7 @@ impl Cohort {
     #[pyo3(signature = (schema, plan, cells, outcome, event=None, patient=None, test_seed=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
+        py: Python<'_>,
         schema: &str,
         plan: &str,
         cells: PyReadonlyArray2<'_, f64>,
@@ -46,7 +48,8 @@ impl Cohort {
             None => RawOutcome::Classes(slice(&outcome)?),
         };
         let source = test_seed.map_or(NoiseSource::OperatingSystem, NoiseSource::seeded_for_tests);
-        let inner = PrivateCohort::new(&schema, slice2(&cells)?, outcome, patient, plan, source)?;
+        let cells = slice2(&cells)?;
+        let inner = py.detach(|| PrivateCohort::new(&schema, cells, outcome, patient, plan, source))?;
         Ok(Self { inner: Mutex::new(inner), schema })
     }
 
@@ -54,7 +57,7 @@ impl Cohort {
     fn marginals(&self, py: Python<'_>) -> PyResult<String> {
         let cohort = &mut *lock(&self.inner)?;
         let schema = &self.schema;
-        let found = py.detach(|| -> crate::Result<Marginals> {
+        let found = on_workers(py, || -> crate::Result<Marginals> {
             let coarse = match coarse_partitions(schema, COARSE_BINS) {
                 Some(asked) => Some((cohort.noisy_counts(&asked)?, asked)),
                 None => None,
@@ -64,7 +67,7 @@ impl Cohort {
             let asked = fine_partitions(schema, coarse, n_bins);
             let counted = cohort.noisy_counts(&asked)?;
             Ok(marginals(coarse, (&asked, &counted)))
-        })?;
+        })??;
         json(&found)
     }
 
@@ -101,7 +104,7 @@ impl Cohort {
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let cohort = &mut *lock(&self.inner)?;
         let values = slice2(&differences)?;
-        let answer = py.detach(|| cohort.answer_differences(values, clip_norm))?;
+        let answer = on_workers(py, || cohort.answer_differences(values, clip_norm))??;
         Ok(PyArray1::from_vec(py, answer))
     }
 

@@ -10,7 +10,7 @@ use crate::marginals::{Marginals, OutcomeMarginal};
 use crate::privacy::predictor::{Predictor, TimeGrid};
 use crate::schema::Schema;
 use crate::zeroth_order::{ZerothOrder, schedule::Schedule};
-use numpy::{PyArray1, PyArray2, PyReadonlyArray2};
+use numpy::{PyArray1, PyArray2, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
 /// Synthetic rows as latents in [0, 1] with the outcome that stays fixed. Public.
@@ -84,22 +84,38 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Refuses rows of another schema or task than this decoder's.
+    /// Refuses rows of another schema, task or classes than this decoder's.
     fn check(&self, rows: &Rows) -> crate::Result<()> {
-        let survival = matches!(rows.inner.outcome, FixedOutcome::Events { .. });
+        let outcome_fits = match (&rows.inner.outcome, &self.marginals.outcome) {
+            (FixedOutcome::Classes { codes, n_classes }, OutcomeMarginal::Classes { weights }) => {
+                *n_classes == weights.len() && codes.iter().all(|&code| (code as usize) < *n_classes)
+            }
+            (FixedOutcome::Events { .. }, OutcomeMarginal::Survival { .. }) => true,
+            _ => false,
+        };
         let n_latents = rows.inner.outcome.n_rows() * self.codec.n_latents();
-        if rows.inner.latents.len() == n_latents && survival == self.grid.is_some() {
-            return Ok(());
-        }
-        Err(Error::data("rows", "they do not belong to this schema", "take both from the same release"))
+        belongs("rows", outcome_fits && rows.inner.latents.len() == n_latents)
+    }
+
+    /// Refuses pseudo-patients of another schema, task or classes than this decoder's.
+    fn check_population(&self, population: &Population) -> crate::Result<()> {
+        belongs("population", population.inner.fits(&self.codec, &self.marginals.outcome))
     }
 
     /// Cells as a cohort is given, mapped into the schema.
-    fn canonical(&self, cells: &[f64]) -> Vec<f64> {
-        let row = |row: &[f64]| -> Vec<f64> {
+    fn canonical(&self, cells: &PyReadonlyArray2<'_, f64>) -> PyResult<Vec<f64>> {
+        let map = |row: &[f64]| -> Vec<f64> {
             self.schema.features().zip(row).map(|(column, &cell)| column.canonical(cell)).collect()
         };
-        cells.chunks_exact(self.codec.n_columns()).flat_map(row).collect()
+        Ok(self.columns(cells)?.chunks_exact(self.codec.n_columns()).flat_map(map).collect())
+    }
+
+    /// Values of an array that has one column per feature.
+    fn columns<'a>(&self, cells: &'a PyReadonlyArray2<'_, f64>) -> PyResult<&'a [f64]> {
+        if cells.shape()[1] != self.codec.n_columns() {
+            return Err(Error::data("features", "their number is not the schema's", "pass them all").into());
+        }
+        slice2(cells)
     }
 
     pub(super) fn problem<'a>(&'a self, learners: &'a [Weighted], outcome: &'a FixedOutcome) -> Problem<'a> {
@@ -131,12 +147,9 @@ impl Decoder {
     }
 
     fn encoded(&self, py: Python<'_>, canonical: &[f64]) -> PyResult<Py<PyArray2<f64>>> {
-        let (width, n_columns) = (self.codec.width(), self.codec.n_columns());
-        let mut x = vec![0.0; canonical.len() / n_columns * width];
-        for (row, out) in canonical.chunks_exact(n_columns).zip(x.chunks_exact_mut(width)) {
-            self.codec.encode_row(row, out);
-        }
-        matrix(py, x, width)
+        let mut x = Vec::new();
+        self.codec.encode_rows(canonical, &mut x);
+        matrix(py, x, self.codec.width())
     }
 
     fn cells(&self, py: Python<'_>, mut cells: Vec<f64>) -> PyResult<[Py<PyArray2<f64>>; 2]> {
@@ -145,6 +158,11 @@ impl Decoder {
         cells.chunks_exact_mut(n_columns).for_each(|row| self.codec.impute_row(row));
         Ok([matrix(py, cells, n_columns)?, matrix(py, missing, n_columns)?])
     }
+}
+
+fn belongs(what: &str, fits: bool) -> crate::Result<()> {
+    let fault = || Error::data(what, "they do not belong to this schema", "take both from the same release");
+    if fits { Ok(()) } else { Err(fault()) }
 }
 
 #[pymethods]
@@ -165,14 +183,18 @@ impl Decoder {
     }
 
     /// The start of the private phase: uniform latents, outcomes at the noisy prevalence.
-    fn uniform_rows(&self, n_rows: usize, seed: u64) -> Rows {
-        Rows { inner: start::uniform(&self.codec, &self.marginals, n_rows, seed) }
+    fn uniform_rows(&self, n_rows: usize, seed: u64) -> PyResult<Rows> {
+        if n_rows == 0 {
+            return Err(Error::option("n_rows", "at least 1", n_rows).into());
+        }
+        Ok(Rows { inner: start::uniform(&self.codec, &self.marginals, n_rows, seed) })
     }
 
     /// A pseudo-population labelled by `model`, or by the learner fitted on the teacher rows.
     #[pyo3(signature = (teacher, learner, n_rows, seed, model=None))]
     fn population(
         &self,
+        py: Python<'_>,
         teacher: &Rows,
         learner: &str,
         n_rows: usize,
@@ -180,28 +202,37 @@ impl Decoder {
         model: Option<&str>,
     ) -> PyResult<Population> {
         self.check(teacher)?;
-        let fitted;
-        let model = match model {
-            Some(text) => &self.model(text)?,
-            None => {
-                let learners: Vec<Weighted> = parse("teacher", learner)?;
-                fitted = self.problem(&learners, &teacher.inner.outcome).fit(&teacher.inner.latents)?;
-                condense::teacher(&fitted)?
-            }
-        };
-        let grid = self.grid.as_ref();
-        let teacher = (&teacher.inner, model);
-        let inner = population::Population::draw(&self.codec, &self.marginals, grid, teacher, n_rows, seed)?;
+        let model = model.map(|text| self.model(text)).transpose()?;
+        let learners: Vec<Weighted> = parse("teacher", learner)?;
+        let inner = py.detach(|| -> crate::Result<_> {
+            let model = match model {
+                Some(model) => model,
+                None => {
+                    let problem = self.problem(&learners, &teacher.inner.outcome);
+                    condense::teacher(&problem.fit(&teacher.inner.latents)?)?.clone()
+                }
+            };
+            let (grid, teacher) = (self.grid.as_ref(), (&teacher.inner, &model));
+            population::Population::draw(&self.codec, &self.marginals, grid, teacher, n_rows, seed)
+        })?;
         Ok(Population { inner })
     }
 
     /// The start of the public phase: the first pseudo-patients with balanced labels.
-    fn labelled_rows(&self, population: &Population, n_rows: usize, sharpness: f64) -> PyResult<Rows> {
+    fn labelled_rows(
+        &self,
+        py: Python<'_>,
+        population: &Population,
+        n_rows: usize,
+        sharpness: f64,
+    ) -> PyResult<Rows> {
+        self.check_population(population)?;
         if !(sharpness.is_finite() && sharpness > 0.0) {
             return Err(Error::option("sharpness", "a finite number above 0", sharpness).into());
         }
-        let population = &population.inner;
-        Ok(Rows { inner: start::labelled(&self.codec, &self.marginals, population, n_rows, sharpness) })
+        let (codec, marginals, population) = (&self.codec, &self.marginals, &population.inner);
+        let inner = py.detach(|| start::labelled(codec, marginals, population, n_rows, sharpness))?;
+        Ok(Rows { inner })
     }
 
     /// Runs the loop on patients. Returns the rows, the noisy trace, and what a refit rests on, if it `keeps`
@@ -226,7 +257,7 @@ impl Decoder {
         let respondent = &mut *lock(&cohort.inner)?;
         let asked = Asked::new(respondent.plan(), self.marginals.count);
         let problem = self.problem(&learners, &rows.inner.outcome);
-        let mut search = ZerothOrder::new(rows.inner.latents.clone(), directions, seed, schedule);
+        let mut search = ZerothOrder::new(rows.inner.latents.clone(), directions, seed, schedule)?;
         let mut record = if keeps { Record::from(schedule.rounds / 2) } else { Record::nothing() };
         let trace = interruptible(py, progress.as_ref(), |cancel, report| {
             let rounds = schedule.rounds;
@@ -274,10 +305,11 @@ impl Decoder {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<(Rows, Vec<f64>)> {
         self.check(rows)?;
+        self.check_population(population)?;
         let learners: Vec<Weighted> = parse("learner", learners)?;
         let schedule = parse::<Schedule>("schedule", schedule)?.checked()?;
         let problem = self.problem(&learners, &rows.inner.outcome);
-        let mut search = ZerothOrder::new(rows.inner.latents.clone(), directions, seed, schedule);
+        let mut search = ZerothOrder::new(rows.inner.latents.clone(), directions, seed, schedule)?;
         let (latents, losses) = interruptible(py, progress.as_ref(), |cancel, report| {
             condense::run_public(
                 &problem,
@@ -296,18 +328,15 @@ impl Decoder {
     /// `n_rows × n_columns`, and the outcome: `n_rows × 1` class codes, or `n_rows × 2` times, events.
     fn table(&self, py: Python<'_>, rows: &Rows) -> PyResult<Table> {
         self.check(rows)?;
-        let (n_latents, n_columns) = (self.codec.n_latents(), self.codec.n_columns());
-        let mut cells = vec![0.0; rows.inner.outcome.n_rows() * n_columns];
-        for (s, cell) in rows.inner.latents.chunks_exact(n_latents).zip(cells.chunks_exact_mut(n_columns)) {
-            self.codec.decode_row(s, cell);
-        }
+        let mut cells = Vec::new();
+        self.codec.decode_rows(&rows.inner.latents, &mut cells);
         let [cells, missing] = self.cells(py, cells)?;
         let outcome = match &rows.inner.outcome {
             FixedOutcome::Classes { codes, .. } => {
                 matrix(py, codes.iter().map(|&c| f64::from(c)).collect(), 1)?
             }
             FixedOutcome::Events { event } => {
-                let latents = rows.inner.latents.chunks_exact(n_latents);
+                let latents = rows.inner.latents.chunks_exact(self.codec.n_latents());
                 let pair = |(s, &e): (&[f64], &bool)| {
                     [self.codec.decode_time(s, e).unwrap_or(f64::NAN), f64::from(e)]
                 };
@@ -320,6 +349,7 @@ impl Decoder {
     /// Pseudo-patients in real units, as [`Self::table`]; the outcome has one column of probabilities
     /// per class, or times and events.
     fn population_table(&self, py: Python<'_>, population: &Population) -> PyResult<Table> {
+        self.check_population(population)?;
         let inner = &population.inner;
         let [cells, missing] = self.cells(py, inner.cells.clone())?;
         let outcome = match &inner.outcome {
@@ -334,12 +364,12 @@ impl Decoder {
     /// Cells as a [`Self::table`] has them, from cells as a cohort is given: clipped to the schema,
     /// missing ones imputed, with their flags.
     fn tabulate(&self, cells: PyReadonlyArray2<'_, f64>) -> PyResult<[Py<PyArray2<f64>>; 2]> {
-        self.cells(cells.py(), self.canonical(slice2(&cells)?))
+        self.cells(cells.py(), self.canonical(&cells)?)
     }
 
     /// Encoded features (`n_rows × width`) of cells as a cohort is given.
     fn encode(&self, py: Python<'_>, cells: PyReadonlyArray2<'_, f64>) -> PyResult<Py<PyArray2<f64>>> {
-        self.encoded(py, &self.canonical(slice2(&cells)?))
+        self.encoded(py, &self.canonical(&cells)?)
     }
 
     /// Encoded features of a table's cells and flags.
@@ -350,7 +380,10 @@ impl Decoder {
         missing: PyReadonlyArray2<'_, f64>,
     ) -> PyResult<Py<PyArray2<f64>>> {
         let flagged = |(&cell, &flag): (&f64, &f64)| if flag == 1.0 { f64::NAN } else { cell };
-        let cells: Vec<f64> = slice2(&cells)?.iter().zip(slice2(&missing)?).map(flagged).collect();
+        if cells.shape() != missing.shape() {
+            return Err(Error::data("missing", "it has another shape than the cells", "pass both").into());
+        }
+        let cells: Vec<f64> = self.columns(&cells)?.iter().zip(slice2(&missing)?).map(flagged).collect();
         self.encoded(py, &cells)
     }
 }

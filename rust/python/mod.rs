@@ -1,12 +1,13 @@
-//! The Python boundary: few coarse calls on contiguous arrays, the interpreter released while Rust
-//! works. PyO3 is named in this folder only. Every class is public data but [`cohort::Cohort`], which
-//! nothing can be read from.
+//! The Python boundary: few coarse calls on contiguous arrays. Those that draw, fit, sum or take in a cohort release
+//! the interpreter; those that go through a table once hold it. PyO3 is named in this folder only. Every class is
+//! public data but `Cohort`, which nothing can be read from.
 
 mod cohort;
 mod decoder;
 mod journal;
 mod models;
 mod search;
+mod workers;
 
 use crate::error::Error;
 use crate::privacy::accountant;
@@ -92,9 +93,11 @@ fn interruptible<T: Send>(
         Some(call) => call.call1(py, (rounds.load(Ordering::Relaxed),)).map(|_| ()),
         None => Ok(()),
     };
+    let pool = workers::workers(py)?;
     py.detach(|| {
         std::thread::scope(|scope| {
-            let handle = scope.spawn(|| work(&cancel, &|round| rounds.store(round, Ordering::Relaxed)));
+            let work = || work(&cancel, &|round| rounds.store(round, Ordering::Relaxed));
+            let handle = scope.spawn(|| pool.install(work));
             let mut stopped = Ok(());
             let mut last_look = Instant::now();
             while !handle.is_finished() {

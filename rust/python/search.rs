@@ -1,6 +1,7 @@
 //! The same search driven from Python, for models that Rust does not know.
 
 use super::decoder::Rows;
+use super::workers::on_workers;
 use super::{lock, parse, slice};
 use crate::condense::{FixedOutcome, start};
 use crate::zeroth_order::{ZerothOrder, schedule::Schedule};
@@ -20,7 +21,7 @@ impl Search {
     #[new]
     fn new(rows: &Rows, schedule: &str, directions: u64, seed: u64) -> PyResult<Self> {
         let schedule = parse::<Schedule>("schedule", schedule)?.checked()?;
-        let search = ZerothOrder::new(rows.inner.latents.clone(), directions, seed, schedule);
+        let search = ZerothOrder::new(rows.inner.latents.clone(), directions, seed, schedule)?;
         Ok(Self { inner: Mutex::new(search), outcome: rows.inner.outcome.clone() })
     }
 
@@ -50,8 +51,10 @@ impl Search {
     }
 
     /// Steps by one answer per direction.
-    fn update(&self, answers: PyReadonlyArray1<'_, f64>) -> PyResult<()> {
-        Ok(lock(&self.inner)?.update(slice(&answers)?)?)
+    fn update(&self, py: Python<'_>, answers: PyReadonlyArray1<'_, f64>) -> PyResult<()> {
+        let search = &mut *lock(&self.inner)?;
+        let answers = slice(&answers)?;
+        Ok(on_workers(py, || search.update(answers))??)
     }
 }
 

@@ -8,6 +8,8 @@ use std::collections::HashSet;
 const MOST_LEVELS: usize = 1000;
 /// Larger numbers have no clinical meaning, and their sums overflow.
 const LARGEST_BOUND: f64 = 1e100;
+/// Within a smaller range the edges of bins would coincide.
+const LEAST_RANGE: f64 = 1e-100;
 /// Lattice units of a patient's vote in a histogram: with more rows, some would have no unit.
 const MOST_ROWS: usize = 1 << 12;
 const MOST_COLUMNS: usize = 20_000;
@@ -111,7 +113,7 @@ fn check_bounds(column: &Column) -> Result<()> {
             "exchange or mend the bounds",
         );
     }
-    if upper - lower < 1e-9 * lower.abs().max(upper.abs()) {
+    if upper - lower < (1e-9 * lower.abs().max(upper.abs())).max(LEAST_RANGE) {
         return fault("its bounds are too close to tell apart".into(), "widen them");
     }
     match column.step {

@@ -9,8 +9,8 @@ use rand_distr::{Distribution, StandardNormal};
 pub const CHUNK: usize = 512;
 /// Words of the key stream set aside for a chunk: far more than its draws can use.
 const WORDS_PER_CHUNK: u128 = 1 << 16;
-/// Streams of one round.
-const DIRECTIONS_PER_ROUND: u64 = 1 << 16;
+/// Streams of one round: most directions that it can have.
+pub const DIRECTIONS_PER_ROUND: u64 = 1 << 16;
 
 /// Source of the public directions.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ pub mod directions;
 pub mod schedule;
 
 use crate::error::{Error, Result};
-use directions::{CHUNK, Directions};
+use directions::{CHUNK, DIRECTIONS_PER_ROUND, Directions};
 use rayon::prelude::*;
 use schedule::Schedule;
 
@@ -25,10 +25,17 @@ pub struct ZerothOrder {
 
 impl ZerothOrder {
     /// Starts at `latents`; `seed` is public and fixes the directions.
-    pub fn new(latents: Vec<f64>, n_directions: u64, seed: u64, schedule: Schedule) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Option`] when the directions of a round would be none, or repeat those of the next.
+    pub fn new(latents: Vec<f64>, n_directions: u64, seed: u64, schedule: Schedule) -> Result<Self> {
+        if !(1..=DIRECTIONS_PER_ROUND).contains(&n_directions) {
+            let requirement = format!("a whole number from 1 to {DIRECTIONS_PER_ROUND}");
+            return Err(Error::option("directions", requirement, n_directions));
+        }
         let velocity = vec![0.0; latents.len()];
         let directions = Directions::new(seed);
-        Self { latents, velocity, mean_square: 0.0, round: 0, n_directions, directions, schedule }
+        Ok(Self { latents, velocity, mean_square: 0.0, round: 0, n_directions, directions, schedule })
     }
 
     /// Where the search stands.

@@ -72,12 +72,13 @@ _ENTROPY = """
     number = {{"x86_64": 318, "aarch64": 278}}[platform.machine()]
     def op(code, k, jt=0, jf=0):
         return struct.pack("HBBI", code, jt, jf, k)
-    # getrandom fails with EIO; every other call is let through.
+    # getrandom fails with EIO, on every thread (TSYNC); every other call is let through.
     program = op(0x20, 0) + op(0x15, number, 0, 1) + op(0x06, 0x00050000 | errno.EIO) + op(0x06, 0x7fff0000)
     libc = ctypes.CDLL(None, use_errno=True)
     buffer = ctypes.create_string_buffer(program)
     fprog = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 4, ctypes.addressof(buffer)))
-    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, fprog, 0, 0):
+    seccomp, set_filter, tsync = number - 1, 1, 1
+    if libc.prctl(38, 1, 0, 0, 0) or libc.syscall(seccomp, set_filter, tsync, fprog):
         print("no seccomp")
         sys.exit()
     for _ in range(3):

@@ -15,7 +15,7 @@ use split::Split;
 
 /// Options of the tree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct TreeOptions {
     /// Most splits from the root to a leaf.
     pub max_depth: usize,
@@ -23,12 +23,6 @@ pub struct TreeOptions {
     pub min_samples_leaf: usize,
     /// Pseudo-count of each class in a leaf (Laplace).
     pub smoothing: f64,
-}
-
-impl Default for TreeOptions {
-    fn default() -> Self {
-        Self { max_depth: 4, min_samples_leaf: 1, smoothing: 1.0 }
-    }
 }
 
 /// Reusable memory of a fit.

@@ -5,7 +5,7 @@ use super::sort::row;
 /// Values closer than this are not split (scikit-learn's `FEATURE_THRESHOLD`).
 const FEATURE_THRESHOLD: f64 = 1e-7;
 
-/// More than the relative error of [`TwoClassBounds::bound`].
+/// More than the relative error of [`bound`].
 const SLACK: f64 = 1e-12;
 
 /// The gain of a split as the fraction `numerator / denominator`, compared by cross-multiplication:

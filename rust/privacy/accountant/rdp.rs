@@ -6,7 +6,7 @@
 //! ε_α = ln A_α / (α − 1),  A_α = E[(1 − q + q·L)^α].
 //!
 //! Everything here computes A_α − 1, as a sum of positive terms, so that a cost of 1e-18 a round keeps its digits
-//! through a million rounds. Because E[L] = 1,
+//! through a million rounds. Because `E[L] = 1`,
 //!
 //! A_α − 1 = E[g(q(L − 1))],  g(u) = (1 + u)^α − 1 − αu ≥ 0.
 //!

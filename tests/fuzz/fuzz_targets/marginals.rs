@@ -14,6 +14,7 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(codec) = Codec::new(&schema, &marginals) {
         let mut cells = vec![0.0; codec.n_columns()];
         codec.decode_row(&vec![0.5; codec.n_latents()], &mut cells);
-        assert!(cells.iter().all(|c| c.is_nan() || (0.0..=1.0).contains(c)));
+        // An edge may be off its bound by rounding.
+        assert!(cells.iter().all(|c| c.is_nan() || (-1e-9..=1.0 + 1e-9).contains(c)));
     }
 });
