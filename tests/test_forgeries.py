@@ -83,7 +83,7 @@ def forgets(name: str) -> Callable[[Path, dict], None]:
         (one_table_differs, ["condensed.csv", "release's rows"]),
         (no_parquet, ["condensed.parquet", "release's rows"]),
         (garbage, ["do not make a release"]),
-        (other_bound, ["release's rows"]),
+        (other_bound, ["edges go from 18 to 100"]),
         (cheaper, ["marginals.json", "noise"]),
         (says(status="NOT PRIVATE"), ["manifest (status)"]),
         (says(mechanism="none"), ["manifest (mechanism)"]),
