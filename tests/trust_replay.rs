@@ -102,7 +102,7 @@ fn replay(case: &Case) -> Option<f64> {
     let n_bins = plan.fine_bins(coarse.map(|(_, counted)| estimate::noisy_count(counted)));
     let asked = estimate::fine_partitions(&schema, coarse, n_bins);
     let counted = both.counts(&asked, stages.next().unwrap());
-    let marginals = estimate::marginals(coarse, (&asked, &counted));
+    let marginals = estimate::marginals(&schema, coarse, (&asked, &counted));
     let codec = Codec::new(&schema, &marginals).unwrap();
     let grid = marginals.time_grid(4);
     let rows = start::uniform(&codec, &marginals, 12, case.seed);

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from zodc._zodc import Decoder
 from zodc.cells import Floats
-from zodc.frames import Encoded, is_frame
+from zodc.frames import Encoded, is_frame, within_follow_up
 from zodc.schema import Column, Schema
 from zodc.tables import Table, column_values, columns_of, to_array, to_frame
 
@@ -66,8 +66,8 @@ def patients_table(decoder: Decoder, encoded: Encoded, schema: Schema) -> Table:
         share[np.isnan(codes)] = np.nan
         return cells, missing, share
     time, event = schema.outcomes
-    times = np.clip(encoded.outcome, time.lower, time.upper)
-    return cells, missing, np.column_stack([times, _known(encoded.event, event)])
+    times, events = within_follow_up(encoded, time)
+    return cells, missing, np.column_stack([times, _known(events, event)])
 
 
 def probe_tables(schema: Schema, n_intervals: int, seed: int) -> tuple[Table, Table, list[float] | None]:

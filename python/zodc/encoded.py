@@ -96,9 +96,7 @@ def encode_with_cells(frame: Any, schema: Schema, decoder: Decoder) -> tuple[Row
         assert schema.target is not None
         codes, time, n_classes = encoded.outcome, None, len(schema.target.categories)
     else:
-        assert encoded.event is not None
-        codes, n_classes = encoded.event, 2
-        time = np.clip(encoded.outcome, schema.time.lower, schema.time.upper)
+        (time, codes), n_classes = frames.within_follow_up(encoded, schema.time), 2
     known = codes >= 0
     if time is not None:
         known &= ~np.isnan(time)

@@ -18,7 +18,7 @@ from zodc.cells import Floats, Integers, encode_column, numbers, unit_numbers
 from zodc.files import plain_cells, read_table, refuse_names
 from zodc.schema import Column, Schema
 
-__all__ = ["DataError", "Encoded", "encode", "read_table"]
+__all__ = ["DataError", "Encoded", "encode", "read_table", "within_follow_up"]
 
 # Types of a column of which nothing is known but that all its cells are missing.
 _NULL_TYPES = ("null", "null[pyarrow]")
@@ -50,6 +50,13 @@ class Encoded:
 
     def __reduce__(self) -> Never:
         raise TypeError("Encoded holds patients' rows and cannot be pickled or copied")
+
+
+def within_follow_up(encoded: Encoded, time: Column) -> tuple[Floats, Floats]:
+    """Times within their bounds, and events: one after the upper bound is not seen, the patient is censored."""
+    assert encoded.event is not None and time.upper is not None
+    is_late = (encoded.event == 1.0) & (encoded.outcome > time.upper)
+    return np.clip(encoded.outcome, time.lower, time.upper), np.where(is_late, 0.0, encoded.event)
 
 
 def encode(x: Any, y: Any, schema: Schema) -> Encoded:

@@ -6,6 +6,7 @@
 pub mod dependence;
 pub mod expected;
 pub mod labels;
+mod levels;
 pub mod population;
 pub mod refit;
 pub mod scored;

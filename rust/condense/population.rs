@@ -212,14 +212,14 @@ pub fn probabilities(model: &Predictor, x: &[f64], n_classes: usize) -> Vec<f64>
 }
 
 /// Censoring distribution from the noisy marginals: the reverse Kaplan-Meier estimate on their bins.
-struct Censoring {
+pub(super) struct Censoring {
     edges: Vec<f64>,
     /// Conditional probability of censoring in each bin, given still at risk.
     hazard: Vec<f64>,
 }
 
 impl Censoring {
-    fn new(marginal: &OutcomeMarginal) -> Self {
+    pub(super) fn new(marginal: &OutcomeMarginal) -> Self {
         let OutcomeMarginal::Survival { edges, censored, event } = marginal else {
             return Self { edges: vec![0.0, f64::INFINITY], hazard: vec![1.0] };
         };
@@ -230,6 +230,16 @@ impl Censoring {
             at_risk -= c + e;
         }
         Self { edges: edges.clone(), hazard }
+    }
+
+    /// Probability of no censoring up to each edge.
+    pub(super) fn survival(&self) -> Vec<f64> {
+        let mut left = 1.0;
+        let after = self.hazard.iter().map(|hazard| {
+            left *= 1.0 - hazard;
+            left
+        });
+        std::iter::once(1.0).chain(after).collect()
     }
 
     fn draw(&self, generator: &mut impl Rng) -> f64 {
@@ -244,7 +254,7 @@ impl Censoring {
 }
 
 /// Observed time of one pseudo-patient, and whether it is of an event.
-fn draw_time(
+pub(super) fn draw_time(
     hazard: &Hazard,
     grid: &TimeGrid,
     censoring: &Censoring,

@@ -6,6 +6,7 @@
 //! maximum a posteriori estimate. It uses every answer with its full weight, and a clip does not bias it.
 
 use super::expected::{Outcomes, vector};
+use super::levels::calibrated;
 use super::population::Population;
 use super::scored::{Asking, Scored, told};
 use super::start::Rows;
@@ -16,7 +17,7 @@ use crate::learner::linalg::{factorise, max_abs, solve};
 use crate::marginals::Marginals;
 use crate::privacy::mechanism::RADIUS;
 use crate::privacy::plan::Plan;
-use crate::privacy::predictor::Predictor;
+use crate::privacy::predictor::{MOST_ETA, Predictor};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -106,7 +107,11 @@ pub fn refit(
     let best = Fit { heard, scored: scored?, asking, prior: &prior, precision, cancel }.best()?;
     let share = if grid.is_some() { SURVIVAL_SHARE } else { 1.0 };
     let mean: Vec<f64> = prior.iter().zip(&best).map(|(rows, best)| rows + share * (best - rows)).collect();
-    Ok(outcomes.model(&mean))
+    let model = outcomes.model(&mean);
+    let (Predictor::Hazard(hazard), Some(grid)) = (&model, grid) else { return Ok(model) };
+    let rows = population.encoded(n_patients, width).chunks_exact(width);
+    let ratio: Vec<f64> = rows.map(|x| dot(&hazard.coef, x).clamp(-MOST_ETA, MOST_ETA).exp()).collect();
+    Ok(Predictor::Hazard(calibrated(hazard.clone(), grid, &ratio, &marginals.outcome)))
 }
 
 /// As many pseudo-patients as memory holds.

@@ -3,7 +3,7 @@
 use super::codec::quantile;
 use super::shapes::{Seen, shrink};
 use super::{Marginal, Marginals, NoisyCounts, OutcomeMarginal, Partition, Partitions};
-use crate::schema::{Schema, Task};
+use crate::schema::{Column, Kind, Schema, Task};
 use std::f64::consts::SQRT_2;
 
 /// Share of the mass that is spread evenly over the bounds when fine bins are cut, so that a part of
@@ -16,6 +16,9 @@ const PRESENT: f64 = 3.5;
 
 /// Present values of a column of levels are trusted when they add up to this many standard deviations of noise.
 const TRUSTED: f64 = 4.0;
+
+/// Levels from which a scale of numbers is taken for a continuous column: years of schooling, with fewer, have peaks.
+const MANY_LEVELS: usize = 20;
 
 /// Noisy counts of one question, with the noise that each cell carries.
 #[derive(Debug, Clone)]
@@ -128,11 +131,17 @@ fn fold(counts: &[f64]) -> NoisyCounts {
 
 /// The marginals from both questions: shares from the fine one, and inside a fine bin the shape of
 /// the coarse one, so that a wide last bin does not stretch a tail to the bound.
-pub fn marginals(coarse: Option<(&Partitions, &Counted)>, fine: (&Partitions, &Counted)) -> Marginals {
+pub fn marginals(
+    schema: &Schema,
+    coarse: Option<(&Partitions, &Counted)>,
+    fine: (&Partitions, &Counted),
+) -> Marginals {
     let count = noisy_count(fine.1);
     let coarse_count = coarse.map_or(1.0, |(_, counted)| noisy_count(counted));
-    let features = (0..fine.1.features.len())
-        .map(|j| {
+    let features = schema
+        .features()
+        .enumerate()
+        .map(|(j, column)| {
             let counts = fine.1.features[j].as_deref().unwrap_or(&[1.0, 0.0]);
             let seen = coarse.and_then(|(asked, counted)| {
                 let later = histogram(fine.0.features[j].as_ref(), Some(counts), fine.1.feature_sd)?;
@@ -143,7 +152,8 @@ pub fn marginals(coarse: Option<(&Partitions, &Counted)>, fine: (&Partitions, &C
                 )?;
                 Some([later, first])
             });
-            seen.map_or_else(|| levelled(counts, count, fine.1.feature_sd), |seen| continuous(&seen, count))
+            let sd = fine.1.feature_sd;
+            seen.map_or_else(|| levelled(column, counts, count, sd), |seen| continuous(&seen, count))
         })
         .collect();
     Marginals {
@@ -175,9 +185,18 @@ fn continuous(seen: &[Seen<'_>; 2], total: f64) -> Marginal {
     Marginal { missing, edges, weights: mix(&parts[0], &even, doubt) }
 }
 
-/// Marginal of a column of levels: what is in doubt is spread evenly.
-fn levelled(counts: &[f64], total: f64, sd: f64) -> Marginal {
-    let (weights, missing) = shares(counts, total);
+/// Marginal of a column of levels: what is in doubt is spread evenly. Many levels that are numbers have counts like
+/// the bins of a continuous column, and as noisy: what noise leaves far from the others would be a tail.
+fn levelled(column: &Column, counts: &[f64], total: f64, sd: f64) -> Marginal {
+    let is_scale = column.kind == Kind::Ordinal && column.categories.is_empty();
+    let edges: Vec<f64> = (0..counts.len()).map(|level| level as f64).collect();
+    let n_levels = counts.len() - 1;
+    let shrunk = if is_scale && n_levels >= MANY_LEVELS {
+        shrink(&[Seen { edges: &edges, counts, sd }], total).counts.swap_remove(0)
+    } else {
+        counts.to_vec()
+    };
+    let (weights, missing) = shares(&shrunk, total);
     let even = vec![1.0 / weights.len() as f64; weights.len()];
     Marginal { missing, edges: Vec::new(), weights: mix(&weights, &even, doubt(counts, total, sd)) }
 }

@@ -199,7 +199,13 @@ fn canonical_outcome(schema: &Schema, outcome: RawOutcome<'_>, order: &[usize]) 
     match outcome {
         RawOutcome::Classes(y) => Outcome::Classes(take(y, Role::Target)),
         RawOutcome::Survival(time, event) => {
-            Outcome::Survival { time: take(time, Role::Time), event: take(event, Role::Event) }
+            let mut events: Vec<f64> = take(event, Role::Event);
+            // What happens after the upper bound is not seen: the patient is censored there.
+            if let Some(upper) = schema.column(Role::Time).and_then(|column| column.upper) {
+                let late = events.iter_mut().zip(order).filter(|(e, row)| **e == 1.0 && time[**row] > upper);
+                late.for_each(|(event, _)| *event = 0.0);
+            }
+            Outcome::Survival { time: take(time, Role::Time), event: events }
         }
     }
 }

@@ -66,7 +66,7 @@ impl Cohort {
             let n_bins = cohort.plan().fine_bins(coarse.map(|(_, counted)| noisy_count(counted)));
             let asked = fine_partitions(schema, coarse, n_bins);
             let counted = cohort.noisy_counts(&asked)?;
-            Ok(marginals(coarse, (&asked, &counted)))
+            Ok(marginals(schema, coarse, (&asked, &counted)))
         })??;
         json(&found)
     }

@@ -121,5 +121,5 @@ pub fn marginals(schema: &Schema, cohort: &mut PrivateCohort) -> Marginals {
     let n_bins = cohort.plan().fine_bins(Some(estimate::noisy_count(&counted)));
     let fine = estimate::fine_partitions(schema, coarse, n_bins);
     let fine_counted = cohort.noisy_counts(&fine).unwrap();
-    estimate::marginals(coarse, (&fine, &fine_counted))
+    estimate::marginals(schema, coarse, (&fine, &fine_counted))
 }
