@@ -86,7 +86,7 @@ def test_plan_says_what_is_spent_and_reads_no_data(here):
     os.remove("patients.csv")
     result = run("plan", "schema.toml", "--learner", "logistic", *BUDGET, *SMALL)
     assert result.exit_code == 0, result.output
-    for word in ("epsilon", "delta", "rounds", "marginals", "row"):
+    for word in ("epsilon", "delta", "rounds", "marginals", "row", "target: '"):
         assert word in result.stdout.lower()
     assert result.stderr == ""
     assert max(map(len, result.stdout.splitlines())) <= 80

@@ -39,6 +39,7 @@ from zodc import cli_common
         (["--sampling-rate", "2"], ["--sampling-rate"]),
         (["--learner", "oak"], ["oak", "tree", "logistic"]),
         (["--learner", "logistic"], ["twice"]),
+        (["--learner", "any=2"], ["--learner", "'any' alone"]),
         (["--learner", "tree=much"], ["tree", "weight"]),
         (["--learner", "tree=0"], ["weight"]),
         (["--learner", "cox"], ["cox"]),

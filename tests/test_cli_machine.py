@@ -116,6 +116,7 @@ def test_json_of_what_does_not_hold_keeps_the_exit_code(released, here):
     assert json.loads(result.stdout)["verified"] is False
     result = run("schema", "check", "held_out.csv", "--schema", "schema.toml", "--json")
     assert json.loads(result.stdout)["fits"] is True
+    assert json.loads(result.stdout)["outcome"].startswith("target: 'died', classes '0', '1'")
     Path("held_out.csv").write_text("age,stage\n1,1\n")
     result = run("schema", "check", "held_out.csv", "--schema", "schema.toml", "--json")
     assert result.exit_code == 4 and "'sex'" in json.loads(result.stdout)["faults"][0]

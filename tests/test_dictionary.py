@@ -110,7 +110,7 @@ def test_omop_columns(omop):
     assert (columns["temp1"]["unit"], columns["temp1"]["upper"]) == ("°C", 46)
     assert columns["sbp_mean"]["unit"] == "mmHg"
     assert columns["t2dm"]["categories"] == ["0", "1"]
-    assert columns["metformin"]["categories"] == ["false", "true"]
+    assert columns["metformin"]["categories"] == ["0", "1"]
     assert (columns["odd"]["lower"], columns["odd"]["unit"]) == ("FILL IN", "U/mL")
     assert columns["index_date"]["role"] == "ignore"
     assert columns["year_of_birth"]["lower"] == "FILL IN"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cohorts import BUDGET, CLASSES, SURVIVAL, patients, quick, survivors
 from command_line import run
 from pages import Page, check_harmless, words
-from zodc import Condenser
+from zodc import Condenser, Schema
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,25 @@ def test_it_holds_what_tripod_asks_for(folder, tmp_path, name, by, headings, pic
     table = re.findall(r"\d\.\d{3} \(\d\.\d{3}-\d\.\d{3}\)", text)
     assert len(table) == (27 if name == "classes" else 6)
     assert {f.name for f in (folder / name).iterdir()}.isdisjoint({"e.html"})
+
+
+def test_of_several_classes_none_is_the_event(tmp_path):
+    classes = ("none", "some", "much")
+    *features, died = CLASSES.columns
+    schema = Schema((*features, replace(died, kind="ordinal", categories=classes)))
+    frame = patients(300).assign(died=np.resize(classes, 300))
+    release = Condenser(schema, learner="logistic", n_rows=40, recipe=quick(schema), **BUDGET).fit(frame)
+    release.release_.save(tmp_path / "r", report=False)
+    frame.to_csv(tmp_path / "h.csv", index=False)
+    result = run(
+        *["evaluate", tmp_path / "r", "--holdout", tmp_path / "h.csv", "--by", "sex"],
+        *["--report", tmp_path / "e.html", "--bootstrap", "5"],
+    )
+    assert result.exit_code == 0, result.output
+    text = words(Page((tmp_path / "e.html").read_text(encoding="utf-8")))
+    assert "Events" not in text
+    assert "AUROC and AUPRC are the mean of one-against-rest." in text
+    assert "AUROC in each group, the mean of one-against-rest, without intervals" in text
 
 
 def test_it_stays_out_of_the_release(folder, tmp_path):

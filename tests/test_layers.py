@@ -23,6 +23,7 @@ MODULES = (
     "frames",
     "tables",
     "recipe",
+    "losses",
     "models",
     "learners",
     "metrics",

@@ -52,7 +52,8 @@ def test_a_ledger_put_back_with_its_head_file_is_found_by_a_release(ledger: Path
     for file, content in zip(files, old, strict=True):
         file.write_bytes(content)
     # Nothing on the disk tells of it.
-    assert run("ledger", "verify", "ward.ledger", "--release", "first").exit_code == 0
+    checked = run("ledger", "verify", "ward.ledger", "--release", "first")
+    assert checked.exit_code == 0 and "verified: 1 charge, head" in checked.stdout
     check_fault(
         run("ledger", "verify", "ward.ledger", "--release", "lost"),
         cli_common.BUDGET,

@@ -144,6 +144,20 @@ def test_groups_cover_each_row_at_most_once(classes):
     assert groups_of(CLASSES.features[0], np.full(5, np.nan), 3) == []
 
 
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([1, 2, 3, 4, 5, 6], ["1 to 2", "3 to 4", "5 to 6"]),
+        ([1, 1, 1, 2, 5, 9], ["1 to 2", "3 to 9"]),
+        ([0, 0, 1, 1, 2, 2], ["0", "1", "2"]),
+        ([1.5, 2.5, 3.5, 7, 8], ["[1.5, 2.83)", "[2.83, 5.83)", "[5.83, 8]"]),
+    ],
+)
+def test_the_name_of_a_group_says_which_values_are_in_it(values, labels):
+    found = groups_of(Column(name="n", kind="continuous", lower=0, upper=10), np.asarray(values, float), 3)
+    assert [name for name, _ in found] == labels
+
+
 def test_the_survival_curve_is_that_of_lifelines_by_hand():
     curve = kaplan_meier(np.array([1.0, 2, 3, 4]), np.array([1.0, 0, 1, 1]))
     np.testing.assert_allclose(curve.survival, [1, 0.75, 0.75, 0.375, 0])

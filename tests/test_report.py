@@ -80,7 +80,8 @@ def test_the_label_stands_on_top_in_numbers_and_words(classes):
         "one row of the table",
         "cohorts that differ by one row, added or removed",
         "1 × 10⁻⁵",
-        "2.72-fold",
+        "at most 2.72 times that of the other, plus δ = 1 × 10⁻⁵; and the other way round",
+        "No exact number of patients is known to this page",
         f"at most {found.found_of_1000} of 1000 members",
         "Gaussian noise that was added",
         "Gaussian differential privacy",
@@ -160,6 +161,22 @@ def test_the_lines_of_python_know_the_event_and_the_categories_of_hard_names(eve
     assert names["model"].event_observed.sum() == seen.sum() > 0
     assert {"drinks_heavy"} < {*names["x"].columns} & {"drinks_NA", "drinks_None", "drinks_heavy"}
     assert not names["rows"].isna().any(axis=None)
+
+
+def test_the_lines_of_python_take_nominal_codes_for_no_number(tmp_path, monkeypatch):
+    """Codes 1, 2, 3 are integers in Parquet; a model must not take race 3 for more than race 1."""
+    race = Column(name="race", kind="categorical", categories=("1", "2", "3"))
+    stage = Column(name="stage", kind="ordinal", categories=("I", "II"))
+    schema = Schema((CLASSES.columns[0], race, stage, *CLASSES.columns[3:]))
+    made = {"race": np.resize([1, 2, 3], 200), "stage": np.resize(["I", "II"], 200)}
+    frame = patients(200).drop(columns="sex").assign(**made)
+    release = make(schema, "logistic", frame, recipe=quick(schema), n_rows=60)
+    release.save(tmp_path / "r")
+    monkeypatch.chdir(tmp_path / "r")
+    names: dict[str, object] = {}
+    exec(report_module.usage(release), names)
+    read = set(names["model"].feature_names_in_)
+    assert {"race_1", "race_2", "race_3", "age", "smokes", "stage_I"} <= read and "race" not in read
 
 
 def words_of_code(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cohorts import CLASSES, patients
+from cohorts import CLASSES, SURVIVAL, patients
 from zodc.draft import types_of
 from zodc.files import read_table, read_types
-from zodc.fit import fit_of
+from zodc.fit import fit_of, outcome_coding
 from zodc.frames import DataError, encode
 from zodc.schema import Column, Schema
 
@@ -150,6 +151,14 @@ def test_a_row_instead_of_a_header_is_not_repeated(line, tmp_path):
 def test_what_fits():
     assert fit_of(types_of(patients()), CLASSES).ok
     assert str(fit_of(types_of(patients()), CLASSES)) == "the table fits the schema"
+
+
+def test_the_coding_of_the_outcome_is_told_in_one_line():
+    """A file coded 1/2 under a schema coded 0/1 would turn events and censored round."""
+    assert outcome_coding(CLASSES) == "target: 'died', classes '0', '1'; any other cell is missing"
+    *features, event = SURVIVAL.columns
+    coded = Schema((*features, replace(event, categories=("1", "2"), fallback="1")))
+    assert outcome_coding(coded) == "event: 'event' = '2' (censored: '1'); any other cell counts as '1'"
 
 
 def test_what_does_not_fit():

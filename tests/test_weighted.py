@@ -63,7 +63,7 @@ def test_the_weights_column_takes_no_name_of_the_schema():
 def test_what_cannot_be_weighted_is_an_error(release):
     with pytest.raises(ValueError, match="'n_rows' option must be at least 2"):
         weighted_rows(release, n_rows=1)
-    with pytest.raises(ValueError, match="'release' option must be of a classification"):
+    with pytest.raises(ValueError, match="The release must be of a classification"):
         weighted_rows(_release(SURVIVAL, survivors(100)))
 
 

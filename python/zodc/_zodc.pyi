@@ -1,8 +1,8 @@
 """Types of the extension module. Texts named `..._json` are JSON; arrays are C-contiguous float64.
 
 All classes hold public data but :class:`Cohort`, which nothing can be read from. Calls that draw, fit, sum or
-take in a cohort release the interpreter; the loops of rounds and the refit also look for Ctrl-C every 50 ms, and
-the loops call `progress` with the number of rounds done.
+take in a cohort release the interpreter; the loops of rounds and the refit also look for Ctrl-C every 50 ms,
+and the loops call `progress` with the number of rounds done.
 """
 
 from collections.abc import Callable

@@ -69,7 +69,8 @@ def verify(file: Path, release: tuple[Path, ...]) -> None:
             )
         click.echo(f"{folder}: entry {entry.number}")
     click.echo(_budget(found))
-    click.echo(f"verified: {len(found.entries)} charges, head {found.head}")
+    n = len(found.entries)
+    click.echo(f"verified: {n} charge{'' if n == 1 else 's'}, head {found.head}")
 
 
 def _values(found: Ledger) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from zodc.cli_common import (
 from zodc.cli_source import Source, source_options
 from zodc.condenser import Condenser
 from zodc.demo import run_demo
+from zodc.fit import outcome_coding
 from zodc.folder import MANIFEST
 from zodc.journal import journal_of
 from zodc.outlook import outlook
@@ -191,10 +192,13 @@ def plan(schema: Path, **options: Any) -> None:
     found = _condenser(public, **options).plan()
     expected = options["expected_patients"]
     forecasts = [outlook(public, found, n) for n in ([expected] if expected else _PATIENTS)]
-    lines = [str(found), "forecast (of rows for any model; no promise)", *(f"  {f}" for f in forecasts)]
+    coding = outcome_coding(public)
+    heads = [str(found), coding, "forecast (of rows for any model; no promise)"]
+    lines = [*heads, *(f"  {f}" for f in forecasts)]
     if options["accountant"] == "pld" and found.sampling_rate >= 1:
         lines.append("pld saves nothing here: with all patients in every round the native figure is exact")
-    tell("\n".join(lines), {**found.to_dict(), "forecast": [asdict(f) for f in forecasts]})
+    values = {**found.to_dict(), "outcome": coding, "forecast": [asdict(f) for f in forecasts]}
+    tell("\n".join(lines), values)
 
 
 @click.command(short_help="Condense a cohort and write a release folder.")

@@ -10,7 +10,7 @@ import click
 
 from zodc.cli_common import DISAGREEMENT, FILE, Fault, json_option, quiet_option, tell
 from zodc.cli_source import Source, source_options
-from zodc.fit import fit_of
+from zodc.fit import fit_of, outcome_coding
 from zodc.schema import Schema
 
 __all__ = ["schema"]
@@ -51,7 +51,9 @@ def schema_check(source: Source, public: Path) -> None:
     """Say whether FILE fits a schema, by the names and types of its columns. Tells nothing of a patient."""
     wanted = Schema.load(public)
     found = fit_of(source.types(wanted), wanted)
-    tell(str(found), {"fits": found.ok, "faults": found.faults, "remarks": found.remarks})
+    coding = outcome_coding(wanted)
+    values = {"fits": found.ok, "faults": found.faults, "remarks": found.remarks, "outcome": coding}
+    tell(f"{found}\n  {coding}", values)
     if not found.ok:
         raise Fault("the table does not fit the schema; mend what is listed", DISAGREEMENT)
 

@@ -41,7 +41,7 @@ class Condenser(BaseEstimator):  # type: ignore[misc]
         Public facts about the columns.
     learner : str, Native, estimator, list, or dict, default="any"
         What the rows are made for: `"any"`, `"tree"`, `"logistic"`, `"cox"`, a model of scikit-learn,
-        lifelines or scikit-survival, or a weighted mixture (see `zodc.learners.resolve`).
+        lifelines or scikit-survival, or a weighted mixture; `zodc.learners.resolve` says when options count.
     epsilon : float
         Budget ε, above 0. No default on purpose.
     delta : float

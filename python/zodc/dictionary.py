@@ -275,8 +275,7 @@ def _omop_column(row: Row, units: Units) -> Draft:
     if row["values"]:
         return _listed(name, label, row["values"])
     if domain in _FLAGS and dtype != "text" and not row["unit"]:
-        coding = ["false", "true"] if dtype == "truth" else ["0", "1"]
-        flag: dict[str, Any] = {"kind": "binary", "categories": coding, "description": label}
+        flag: dict[str, Any] = {"kind": "binary", "categories": ["0", "1"], "description": label}
         return Draft(name=name, entries=flag, confirm="kind and categories")
     of = {**units.of, name: row["unit"]} if row["unit"] and name not in units.of else units.of
     # A unit that the catalogue does not know is no fault of the description: the bounds stay open.

@@ -44,7 +44,8 @@ def disclosures(*, is_private: bool, asks_python: bool) -> dict[str, Any]:
         "data_dependent_choices": "none: questions, noise and settings were fixed before the data were read, "
         "and later questions depend on earlier noisy answers alone",
         "post_processing": "rows, report and all that is made of this release: it costs nothing more",
-        "what_is_released": "rows, teacher rows, noisy marginals and trace, this manifest: under one budget",
+        "what_is_released": "rows, teacher rows, noisy marginals with a noisy count, noisy trace, "
+        "this manifest: under one budget",
     }
 
 

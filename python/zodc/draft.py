@@ -138,14 +138,15 @@ def _binary(name: str, variable: Variable, dtype: Type) -> Draft:
     if dtype == "text":
         entries["categories"] = [FILL_IN]
         return Draft(name=name, entries=entries, notes=[note, "list two categories, the positive one last"])
-    entries["categories"] = ["false", "true"] if dtype == "truth" else ["0", "1"]
+    # Truth values match these, too, and come back as numbers.
+    entries["categories"] = ["0", "1"]
     return Draft(name=name, entries=entries, confirm=f"categories: {_CODING}", notes=[note])
 
 
 def _by_type(name: str, dtype: Type, units: Units) -> Draft:
     match dtype:
         case "truth":
-            return Draft(name=name, entries={"kind": "binary", "categories": ["false", "true"]})
+            return Draft(name=name, entries={"kind": "binary", "categories": ["0", "1"]})
         case "number":
             return bounded(name, None, None, units.of.get(name))
         case "text":

@@ -97,6 +97,7 @@ def render_evaluation(
             sections=figures,
             subgroups=subgroups(judged),
             score=_score_name(judged),
+            is_multiclass=release.schema.target is not None and len(release.schema.target.levels) > 2,
             tripod=TRIPOD,
             not_tripod=_NOT_TRIPOD,
         )

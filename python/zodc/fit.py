@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zodc.draft import Type
 from zodc.schema import Column, Schema
 
-__all__ = ["Fit", "fit_of"]
+__all__ = ["Fit", "fit_of", "outcome_coding"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,17 @@ def fit_of(types: Mapping[str, Type], schema: Schema) -> Fit:
     if any(dtype is None for _, dtype in pairs):
         remarks.append("this source does not tell types: names were compared, and types were not")
     return Fit(faults=tuple(faults), remarks=tuple(remarks))
+
+
+def outcome_coding(schema: Schema) -> str:
+    """Say in one line how the outcome's cells are read, so that 1 for 2 is noticed before budget is spent."""
+    column = schema.target or schema.event
+    assert column is not None
+    rest = "is missing" if column.fallback is None else f"counts as '{column.fallback}'"
+    classes = [f"'{category}'" for category in column.categories]
+    if column.role == "target":
+        return f"target: '{column.name}', classes {', '.join(classes)}; any other cell {rest}"
+    return f"event: '{column.name}' = {classes[1]} (censored: {classes[0]}); any other cell {rest}"
 
 
 def _remark(column: Column, dtype: Type) -> str | None:

@@ -53,7 +53,7 @@ class Encoded:
 
 
 def within_follow_up(encoded: Encoded, time: Column) -> tuple[Floats, Floats]:
-    """Times within their bounds, and events: one after the upper bound is not seen, the patient is censored."""
+    """Return times within their bounds, and events: one after the upper bound is not seen, but censored."""
     assert encoded.event is not None and time.upper is not None
     is_late = (encoded.event == 1.0) & (encoded.outcome > time.upper)
     return np.clip(encoded.outcome, time.lower, time.upper), np.where(is_late, 0.0, encoded.event)

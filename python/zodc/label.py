@@ -71,8 +71,8 @@ class Label:
         return math.ceil(1000 * self.tpr - 1e-9)
 
     @property
-    def odds(self) -> float:
-        """Factor by which the odds of a guess on one unit can grow, but for the share δ: exp(ε)."""
+    def factor(self) -> float:
+        """Factor e^ε: for any set S, P(release in S) is at most this times a neighbour's, plus δ."""
         return math.exp(self.epsilon)
 
 

@@ -180,6 +180,12 @@ def resolve(learner: Any, schema: Schema) -> Objective:
         For an unknown name, a learner of another task, a weight that is not above 0, or a model whose
         loss cannot be written per patient.
 
+    Notes
+    -----
+    In mode `"direct"`, and with a recipe that has free rounds, all options and weights matter. Else those of
+    native learners do only for logistic regressions, and beside Python models: a native tree, alone or in a
+    mixture of native learners, gives the rows for any learner, and options of `Cox` change nothing.
+
     Examples
     --------
     >>> from zodc.schema import Column, Schema
@@ -216,6 +222,8 @@ def _weight(weight: Any) -> float:
 
 def _one(learner: Any, schema: Schema) -> Native | PythonModel:
     if isinstance(learner, str):
+        if learner == "any":
+            raise OptionError("The 'learner' option takes 'any' alone: leave out its weight, and others.")
         if learner not in _NATIVE:
             names = ", ".join(["any", *_NATIVE])
             raise OptionError(

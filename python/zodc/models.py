@@ -1,7 +1,7 @@
 """Foreign models: fitted on synthetic rows, asked for one loss per row.
 
-Nothing here raises for what a model does, or quotes it: on patients' rows the text of an error could hold
-a patient's value, and whether there is one could depend on a single patient.
+Nothing here raises for what a model does, or quotes it, but on the probe's public rows: on patients' rows the
+text of an error could hold a patient's value, and whether there is one could depend on a single patient.
 """
 
 from __future__ import annotations
@@ -18,23 +18,19 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
 from zodc.cells import Floats
+from zodc.losses import classification_losses, survival_losses
 from zodc.options import OptionError
 from zodc.schema import Column, Schema
 from zodc.tables import Table, survival_records
 
 __all__ = [
     "PythonModel",
-    "classification_losses",
     "fit_lifelines",
     "fit_sksurv",
     "numeric_frame",
     "survival_at",
-    "survival_losses",
 ]
 
-# Probabilities below this count as this, so that no loss is infinite: forests predict exact zeros. Of an
-# event within an interval given survival up to it, and of survival itself, likewise.
-_LEAST_PROBABILITY = 1e-3
 # Rows that a model is given at once, and rows of the probe for coupling: a model that couples rows of large
 # tables only would pass a smaller probe, and couple patients. Sizes of the parts that the probe is
 # predicted in, and rows predicted one by one.
@@ -88,10 +84,11 @@ class PythonModel:
         lineage = [(base.__module__.split(".")[0], base.__name__) for base in type(estimator).__mro__]
         # An unfitted lifelines fitter may not show its methods yet.
         is_lifelines = ("lifelines", "RegressionFitter") in lineage and schema.task == "survival"
+        calibrated = "" if schema.task == "survival" else ", or calibrate it first"
         if not is_lifelines and not hasattr(estimator, need):
             raise OptionError(
                 f"The 'learner' option must have {need} for {schema.task}: a loss that cannot be written per "
-                f"patient is refused. Got {name} instead; take another model, or calibrate it first."
+                f"patient is refused. Got {name} instead; take another model{calibrated}."
             )
         if _is_frozen(estimator):
             raise OptionError(
@@ -150,11 +147,12 @@ class PythonModel:
         rng = np.random.default_rng(self.seed)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            predict = self._fit((train[0], _random_flags(train[0].shape, rng), train[2]))
+            train = (train[0], _random_flags(train[0].shape, rng), train[2])
+            predict = self._fit(train)
             if predict is None:
                 raise OptionError(
                     "The 'learner' option must hold models that can be fitted on random rows of the schema. "
-                    f"Got {type(self.estimator).__name__}, which failed; try it on such rows and mend it."
+                    f"Got {type(self.estimator).__name__}, which failed; mend this: {self._why(train)}"
                 )
             # Each column drawn by itself: combinations that no row of the probes has.
             cells = np.column_stack([rng.choice(column, _BLOCK) for column in probes[0].T])
@@ -171,10 +169,9 @@ class PythonModel:
 
     def _fit(self, train: Table) -> Predict | None:
         """Fit a copy on synthetic rows; None when it fails, there or on all of the first rows fitted on."""
-        fit = {"sklearn": self._fit_sklearn, "lifelines": self._fit_lifelines, "sksurv": self._fit_sksurv}
         frame = self.frame(train)
         try:
-            predict = fit[self.family](frame, train[2])
+            predict = self._fit_family(frame, train[2])
         except KeyboardInterrupt:
             raise
         except BaseException:
@@ -182,6 +179,22 @@ class PythonModel:
         # A model that fails everywhere would be asked for each patient by itself, in vain.
         first = _row_by_row(predict, frame.iloc[:8], self._n_outputs())
         return None if np.isnan(first).all() else predict
+
+    def _why(self, train: Table) -> str:
+        """Quote the fault of a fit that failed: on public rows only, never on a patient's."""
+        frame = self.frame(train)
+        try:
+            self._fit_family(frame, train[2])(frame.iloc[:8])
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            first = str(error).strip().partition("\n")[0]
+            return f"{type(error).__name__}: {first}" if first else type(error).__name__
+        return "its predictions are no numbers, or not one row of them for each row"
+
+    def _fit_family(self, frame: pd.DataFrame, outcome: Floats) -> Predict:
+        fit = {"sklearn": self._fit_sklearn, "lifelines": self._fit_lifelines, "sksurv": self._fit_sksurv}
+        return fit[self.family](frame, outcome)
 
     def _fresh(self) -> Any:
         model = (
@@ -320,43 +333,6 @@ def _numeric_columns(values: Floats, column: Column, reference: bool) -> dict[st
     if column.kind == "ordinal" and not column.categories:
         return {column.name: np.asarray(column.levels, dtype=np.float64)[values.astype(np.int64)]}
     return {column.name: values}
-
-
-def classification_losses(probability: Floats, target: Floats) -> Floats:
-    """Log loss of each row.
-
-    Parameters
-    ----------
-    probability, target : array of shape (n_rows, n_classes)
-        Predicted, and true (0 or 1 for patients).
-    """
-    losses: Floats = -(target * np.log(np.clip(probability, _LEAST_PROBABILITY, 1.0))).sum(axis=1)
-    return losses
-
-
-def survival_losses(survival: Floats, outcome: Floats, edges: Floats) -> Floats:
-    """Minus the full log likelihood of each row, `H(t) − δ·log h(t)`, the hazard constant between edges.
-
-    Parameters
-    ----------
-    survival : array of shape (n_rows, n_edges)
-        Predicted probability to be free of the event at each edge.
-    outcome : array of shape (n_rows, 2)
-        Times, and events as 0 or 1.
-    edges : array of shape (n_edges,)
-        Ascending, in the unit of the times.
-    """
-    width = np.diff(edges)
-    log_survival = np.log(np.clip(survival, _LEAST_PROBABILITY, 1.0))
-    step = np.maximum(-np.diff(log_survival, axis=1), _LEAST_PROBABILITY)
-    before = np.column_stack([np.zeros(len(step)), np.cumsum(step, axis=1)])
-    time, event = np.clip(outcome[:, 0], edges[0], edges[-1]), outcome[:, 1]
-    interval = np.searchsorted(edges[1:-1], time, side="left")
-    row = np.arange(len(step))
-    hazard = step[row, interval] / width[interval]
-    cumulative = before[row, interval] + hazard * (time - edges[interval])
-    losses: Floats = cumulative - event * np.log(hazard)
-    return losses
 
 
 def survival_at(times: Floats, known: Floats, survival: Floats) -> Floats:

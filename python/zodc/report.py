@@ -18,7 +18,7 @@ from zodc.forecast import forecast
 from zodc.label import FALSE_POSITIVES, label
 from zodc.plan import squared_cost
 from zodc.plots import ReleasePlots, draw_marginal, draw_outcome
-from zodc.schema import Column
+from zodc.schema import Column, Schema
 from zodc.summary import Drawn, bars_of, correlation, noisy_marginals, released_cells
 from zodc.tables import column_values
 
@@ -121,7 +121,7 @@ def usage(release: Drawn) -> str:
         return (
             "import pandas as pd; from sklearn.ensemble import RandomForestClassifier\n"
             f'rows = pd.read_parquet("condensed.parquet"); y = rows.pop({name!r})\n'
-            "model = RandomForestClassifier().fit(pd.get_dummies(rows), y)"
+            f"model = RandomForestClassifier().fit(pd.get_dummies(rows{_nominal(schema)}), y)"
         )
     assert schema.time is not None and schema.event is not None
     time, event = schema.time.name, schema.event.name
@@ -129,9 +129,19 @@ def usage(release: Drawn) -> str:
     return (
         "import pandas as pd; from lifelines import CoxPHFitter\n"
         'rows = pd.read_parquet("condensed.parquet"); '
-        f"x = pd.get_dummies(rows.drop(columns={event!r}), drop_first=True, dtype=float)\n"
+        f"x = pd.get_dummies(rows.drop(columns={event!r}){_nominal(schema)}, drop_first=True, dtype=float)\n"
         f"model = CoxPHFitter(penalizer=0.03).fit(x.assign(seen={seen}), {time!r}, 'seen')"
     )
+
+
+def _nominal(schema: Schema) -> str:
+    """Argument that names texts and nominal codes, which a model would take for numbers."""
+
+    def is_nominal(column: Column) -> bool:
+        return column.kind == "categorical" or column_values(np.zeros(1), column).dtype == object
+
+    names = [column.name for column in schema.features if is_nominal(column)]
+    return f", columns={names!r}" if names else ""
 
 
 def _figures(release: Drawn) -> dict[str, Any]:

@@ -236,8 +236,21 @@ def groups_of(column: Column, values: Floats, n_groups: int) -> list[tuple[str, 
         return [(_brief(known[0]), ~np.isnan(numbers))]
     place = np.clip(np.searchsorted(cuts, numbers, side="right") - 1, 0, len(cuts) - 2)
     place = np.where(np.isnan(numbers), -1, place)
-    spans = [f"{_brief(low)} to {_brief(high)}" for low, high in pairwise(cuts)]
+    spans = _whole_spans(cuts) if (known == np.round(known)).all() else _half_open_spans(cuts)
     return [(span, place == k) for k, span in enumerate(spans) if (place == k).any()]
+
+
+def _whole_spans(cuts: Floats) -> list[str]:
+    """First and last whole number of each range; only the last range holds its upper cut."""
+    firsts = np.ceil(cuts)
+    lasts = np.append(firsts[1:-1] - 1, cuts[-1])
+    pairs = zip(firsts[:-1], lasts, strict=True)
+    return [_brief(low) if low == high else f"{_brief(low)} to {_brief(high)}" for low, high in pairs]
+
+
+def _half_open_spans(cuts: Floats) -> list[str]:
+    spans = [f"[{_brief(low)}, {_brief(high)})" for low, high in pairwise(cuts)]
+    return [*spans[:-1], spans[-1][:-1] + "]"]
 
 
 def _brief(number: float) -> str:

@@ -104,8 +104,8 @@ def weighted_rows(release: Release, *, n_rows: int = 500, random_state: Any = No
     schema = release.schema
     if schema.target is None:
         raise OptionError(
-            "The 'release' option must be of a classification: weights say how likely a class is. Got a "
-            "survival release instead; take its rows, or release.recondense."
+            "The release must be of a classification: weights say how likely a class is. Got a survival "
+            "release instead; take its rows as they are, or recondense it for another learner."
         )
     n_classes = len(schema.target.levels)
     n_patients = count("n_rows", n_rows, most=MOST_ROWS) // n_classes
