@@ -241,6 +241,22 @@ def test_a_study_with_a_fault_spends_nothing(old, new, words, here):
     assert not Path("release").exists() and not Path("smaller").exists()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "code", "words"),
+    [
+        ("learner = { tree = 2, logistic = 1 }", 'learner = "cox"', 2, ["'--learner'", "classification"]),
+        ("[evaluate]\n", '[evaluate]\nreport = "r.html"\nby = ["bone"]\n', 4, ["'bone'", "no feature"]),
+    ],
+)
+def test_a_later_step_that_does_not_fit_the_schema_is_told_first(old, new, code, words, here):
+    assert old in STUDY
+    Path("study.toml").write_text(STUDY.replace(old, new, 1))
+    result = run("run", "study.toml")
+    assert result.exit_code == code, result.output
+    assert all(word in result.stderr for word in words), result.stderr
+    assert not Path("release").exists()
+
+
 # ---- Completion
 
 

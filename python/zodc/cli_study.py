@@ -15,6 +15,9 @@ from click.shell_completion import get_completion_class
 from zodc.cli_check import evaluate
 from zodc.cli_common import FILE, quiet_option
 from zodc.cli_run import check_out, condense, recondense
+from zodc.evaluate import check_by
+from zodc.learners import resolve
+from zodc.schema import Schema
 
 __all__ = ["completion", "run"]
 
@@ -44,8 +47,8 @@ def run(ctx: click.Context, study: Path) -> None:
     steps = _read(study)
     said = dict(ctx.meta)
     with chdir(study.resolve().parent):
-        for step in steps:
-            _check(step, ctx)
+        parsed = [_check(step, ctx) for step in steps]
+        _check_against_the_schema(steps, parsed)
         for step in steps:
             # What one step is asked, as json = true, is no wish for the next.
             ctx.meta.clear()
@@ -120,14 +123,26 @@ def _texts(study: Path, name: str, key: str, value: Any) -> Sequence[str]:
     return [str(one) for one in values]
 
 
-def _check(step: _Step, ctx: click.Context) -> None:
+def _check(step: _Step, ctx: click.Context) -> dict[str, Any]:
     """Parse a step's options as its command will, and look at its folder, before any budget is spent."""
     # The release that later steps read is not there yet.
     stand_in = ["." if step.name != "condense" else text for text in step.arguments[-1:]]
-    with _COMMANDS[step.name].make_context(step.name, [*step.arguments[:-1], *stand_in], parent=ctx):
-        pass
+    with _COMMANDS[step.name].make_context(step.name, [*step.arguments[:-1], *stand_in], parent=ctx) as inner:
+        parsed = dict(inner.params)
     if step.out is not None:
         check_out(step.out, step.overwrite)
+    return parsed
+
+
+def _check_against_the_schema(steps: Sequence[_Step], parsed: Sequence[dict[str, Any]]) -> None:
+    """Hold what later steps ask of the condensed release against its schema, which is known before it is."""
+    schema, release = Schema.load(parsed[0]["schema"]), steps[0].out
+    for step, options in zip(steps[1:], parsed[1:], strict=True):
+        if Path(step.arguments[-1]) == release:
+            if step.name == "recondense":
+                resolve(options["learner"], schema)
+            else:
+                check_by(schema, options["by"])
 
 
 @click.command(short_help="Print the completion script of a shell.")

@@ -41,6 +41,7 @@ __all__ = [
     "Evaluation",
     "Rows",
     "Score",
+    "check_by",
     "default_models",
     "encode_rows",
     "evaluate",
@@ -287,7 +288,7 @@ def evaluate(
     schema = release.schema
     models = default_models(schema.task, seed % _SKLEARN_SEEDS) if models is None else models
     _check_models(models, schema.task)
-    _check_by(schema, by)
+    check_by(schema, by)
     decoder = release.decoder
     test, cells = encode_with_cells(holdout, schema, decoder)
     _check_holdout(test, schema)
@@ -320,7 +321,8 @@ def evaluate(
     return Evaluation(scores=tuple(scores), judged=judged)
 
 
-def _check_by(schema: Schema, by: Sequence[str]) -> None:
+def check_by(schema: Schema, by: Sequence[str]) -> None:
+    """Refuse groups by a column that is no feature of the schema."""
     names = [column.name for column in schema.features]
     for name in by:
         if name not in names:
