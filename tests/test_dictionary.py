@@ -61,6 +61,16 @@ def test_redcap_numbers_with_fixed_decimals_are_numbers(tmp_path, validation):
     assert (height["kind"], height["lower"], height["upper"]) == ("continuous", 131, 214)
 
 
+def test_redcap_boxes_of_odd_codes_and_sliders_of_known_names(tmp_path):
+    """As REDCap exports them (REDCapTidieR's issue 31). A slider ends at 100, whatever its name is taken for."""
+    text = REDCAP.replace("1, Asthma", "-99, Asthma").replace("\nvas,", "\npain,")
+    assert text.count("-99") == 1 and "\npain," in text
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    columns = _drafted(Schema.draft(dictionary=tmp_path / "a.csv"))
+    assert "chronic____99" in columns and "chronic___-99" not in columns
+    assert (columns["pain"]["lower"], columns["pain"]["upper"]) == (0, 100)
+
+
 def test_redcap_of_the_api_says_the_same(redcap, tmp_path):
     header, rest = REDCAP.split("\n", 1)
     names = (

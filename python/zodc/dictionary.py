@@ -187,7 +187,12 @@ def _redcap_columns(row: Row, units: Units) -> list[Draft]:
             return []
         case "checkbox":
             choices = _choices(row["select_choices_or_calculations"])
-            return [_flag(f"{name}___{code.lower()}", f"{label}: {text}") for code, text in choices]
+            # A raw export writes "_" for whatever is no letter or digit: -99 is field____99.
+            codes = [re.sub("[^a-z0-9]", "_", code.lower()) for code, _ in choices]
+            texts = [text for _, text in choices]
+            return [
+                _flag(f"{name}___{code}", f"{label}: {text}") for code, text in zip(codes, texts, strict=True)
+            ]
         case "yesno" | "truefalse":
             return [_flag(name, label)]
         case "radio" | "dropdown":
@@ -211,10 +216,10 @@ def _measured(row: Row, label: str, units: Units, default: tuple[float, float] |
     found = find(name)
     known = None if found is None else by_name(name, found, None, units)
     lower, upper = (_number(row[key]) for key in ("text_validation_min", "text_validation_max"))
-    if lower is None and upper is None and known is not None:
-        return known
-    if lower is None and upper is None and default is not None:
-        lower, upper = default
+    if lower is None and upper is None:
+        if default is None and known is not None:
+            return known
+        lower, upper = default or (None, None)
     unit = units.of.get(name)
     if found is not None:
         chosen = choose_unit(*found, name, units)
