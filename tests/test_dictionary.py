@@ -62,7 +62,7 @@ def test_redcap_numbers_with_fixed_decimals_are_numbers(tmp_path, validation):
 
 
 def test_redcap_boxes_of_odd_codes_and_sliders_of_known_names(tmp_path):
-    """As REDCap exports them (REDCapTidieR's issue 31). A slider ends at 100, whatever its name is taken for."""
+    """As REDCap exports them (REDCapTidieR's issue 31); a slider ends at 100, whatever its name is."""
     text = REDCAP.replace("1, Asthma", "-99, Asthma").replace("\nvas,", "\npain,")
     assert text.count("-99") == 1 and "\npain," in text
     (tmp_path / "a.csv").write_text(text, encoding="utf-8")
