@@ -196,7 +196,8 @@ def _refuse_taken(path: Path, overwrite: bool) -> None:
 
 
 def _csv(frame: pd.DataFrame) -> str:
-    return frame.to_csv(index=False, lineterminator="\n")
+    text: str = frame.to_csv(index=False, lineterminator="\n")
+    return text
 
 
 def _parquet(file: Path) -> pd.DataFrame:
