@@ -23,7 +23,7 @@ from zodc.audit_canaries import audit_canaries
 from zodc.audit_mechanism import audit_rounds, claimed_epsilon
 from zodc.audit_membership import Membership, audit_membership
 from zodc.condenser import Condenser
-from zodc.options import OptionError, count, public_seed
+from zodc.options import OptionError, count, public_seed, sklearn_seed
 from zodc.phases import Progress
 from zodc.plan import Plan
 from zodc.release import Release
@@ -192,7 +192,7 @@ def audit(
         if count(name, value) < least:
             raise OptionError(f"The '{name}' option must be at least {least}. Got {value!r} instead.")
     found = release if isinstance(release, Release) else Release.load(release)
-    seed = public_seed(random_state) % 2**32
+    seed = sklearn_seed(public_seed(random_state))
     findings = (_worst_pair(found.schema, found.plan, runs), _canaries(found, canaries, seed, progress))
     pool = made_up_patients(found, 5 * patients, seed)
 

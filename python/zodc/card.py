@@ -21,9 +21,8 @@ from zodc.schema import Column
 from zodc.summary import Drawn
 from zodc.tables import columns_of
 
-__all__ = ["CARD", "CROISSANT", "croissant", "markdown", "nist_disclosures"]
+__all__ = ["croissant", "markdown", "nist_disclosures"]
 
-CARD, CROISSANT = "README.md", "croissant.json"
 _MEDIA = {"condensed.csv": "text/csv", "condensed.parquet": "application/vnd.apache.parquet"}
 _CONTEXT: dict[str, Any] = {
     "@language": "en",

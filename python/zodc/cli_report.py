@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from zodc import folder
-from zodc.card import CARD, CROISSANT, croissant, markdown
+from zodc.card import croissant, markdown
 from zodc.cli_common import FOLDER, USAGE, Fault, seed_option
-from zodc.folder import REPORT
+from zodc.folder import CARD, CROISSANT, REPORT
 from zodc.release import Release
 from zodc.report import render
 from zodc.weighted import weighted_rows

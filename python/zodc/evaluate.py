@@ -30,7 +30,7 @@ from zodc.encoded import Rows, encode_rows, encode_with_cells, release_rows
 from zodc.evaluation_plots import EvaluationPlots
 from zodc.metrics import Bools, Estimate, Floats
 from zodc.models import fit_lifelines, fit_sksurv
-from zodc.options import count, public_seed
+from zodc.options import count, public_seed, sklearn_seed
 from zodc.release import Release
 from zodc.schema import Schema
 from zodc.summary import groups_of
@@ -55,8 +55,6 @@ Metric = Callable[[Floats], Floats]
 
 RELEASED, FULL = "released rows", "all real rows"
 _N_SUBGROUPS = 4
-# Seeds of scikit-learn are below this.
-_SKLEARN_SEEDS = 2**32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,7 +284,7 @@ def evaluate(
     """
     n_bootstrap, seed = count("n_bootstrap", n_bootstrap, least=0), public_seed(random_state)
     schema = release.schema
-    models = default_models(schema.task, seed % _SKLEARN_SEEDS) if models is None else models
+    models = default_models(schema.task, sklearn_seed(seed)) if models is None else models
     _check_models(models, schema.task)
     check_by(schema, by)
     decoder = release.decoder

@@ -17,6 +17,8 @@ import pandas as pd
 from zodc._zodc import DataError
 
 __all__ = [
+    "CARD",
+    "CROISSANT",
     "MANIFEST",
     "REPORT",
     "TABLES",
@@ -32,7 +34,8 @@ __all__ = [
 MANIFEST = "manifest.json"
 TABLES = ("condensed.csv", "condensed.parquet")
 TEXTS = ("schema.toml", "marginals.json", "teacher.json")
-CARD = ("README.md", "croissant.json")
+# Of the dataset card, which may be made later.
+CARD, CROISSANT = "README.md", "croissant.json"
 # Not in releases of an older zodc.
 REPORT = "report.html"
 
@@ -143,7 +146,7 @@ def table_faults(path: Path, frame: pd.DataFrame) -> dict[str, str]:
 
 def strangers(path: Path) -> list[str]:
     """Find the names beside the release's own files and its dataset card."""
-    own = {*TABLES, *TEXTS, REPORT, MANIFEST, *CARD}
+    own = {*TABLES, *TEXTS, REPORT, MANIFEST, CARD, CROISSANT}
     return sorted(file.name for file in path.iterdir() if file.name not in own)
 
 

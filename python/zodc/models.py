@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, clone
 
 from zodc.cells import Floats
 from zodc.losses import classification_losses, survival_losses
-from zodc.options import OptionError
+from zodc.options import OptionError, sklearn_seed
 from zodc.schema import Column, Schema
 from zodc.tables import Table, survival_records
 
@@ -205,7 +205,7 @@ class PythonModel:
             is_open = [
                 key for key, value in options if key.split("__")[-1] == "random_state" and value is None
             ]
-            model.set_params(**dict.fromkeys(is_open, self.seed % 2**32))
+            model.set_params(**dict.fromkeys(is_open, sklearn_seed(self.seed)))
         return model
 
     def _fit_sklearn(self, frame: pd.DataFrame, outcome: Floats) -> Predict:

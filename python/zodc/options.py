@@ -18,6 +18,7 @@ __all__ = [
     "public_seed",
     "seed_of_draw",
     "settle",
+    "sklearn_seed",
 ]
 
 # Rows of a table to make: far above any use, far below what a machine cannot hold.
@@ -99,6 +100,11 @@ def public_seed(random_state: Any) -> int:
         "The 'random_state' option must be None, a whole number from 0 to 2^63 - 1, or a NumPy generator. "
         f"Got {got} instead."
     )
+
+
+def sklearn_seed(seed: int) -> int:
+    """Seed in scikit-learn's range, of a public one."""
+    return seed % 2**32
 
 
 def seed_of_draw(seed: int, number: int) -> int:

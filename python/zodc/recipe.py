@@ -81,7 +81,7 @@ class Schedule:
             self,
             rounds=count("rounds", self.rounds, least=0, most=_MOST_ROUNDS),
             momentum=number("momentum", self.momentum, below=1, or_zero=True),
-            **{name: _falling(name, getattr(self, name)) for name in ("radius", "step", "clip")},
+            **{name: _settled(name, getattr(self, name)) for name in ("radius", "step", "clip")},
         )
 
     def to_json(self) -> str:
@@ -194,7 +194,7 @@ class Recipe:
         )
 
 
-def _falling(name: str, anneal: Anneal) -> Anneal:
+def _settled(name: str, anneal: Anneal) -> Anneal:
     return Anneal(number(f"{name}.start", anneal.start), number(f"{name}.end", anneal.end))
 
 

@@ -12,8 +12,8 @@ use crate::privacy::predictor::{Hazard, TimeGrid};
 /// Least share of events in an interval, and the largest share of the events that an endless hazard would give.
 const LEAST_EVENTS: f64 = 1e-9;
 const MOST_OF_ALL: f64 = 0.999;
-/// Logarithm of the largest and least expected number of events of the baseline in an interval, and halvings of it.
-const WIDEST: f64 = 60.0;
+/// Largest absolute logarithm of the baseline's expected events in an interval, and halvings of its range.
+const MOST_LOG_EVENTS: f64 = 60.0;
 const HALVINGS: usize = 60;
 
 /// A stretch of time within an interval of the grid and a bin of the marginals.
@@ -40,15 +40,15 @@ pub fn calibrated(
     for interval in 0..grid.n_intervals() {
         let own: Vec<&Piece> = pieces.iter().filter(|piece| piece.interval == interval).collect();
         let width = grid.edges[interval + 1] - grid.edges[interval];
-        let events = |log: f64| pass(&own, log.exp() / width, hazard_ratio, &mut free.clone());
+        let events = |log: f64| advance(&own, log.exp() / width, hazard_ratio, &mut free.clone());
         let wanted = own.iter().map(|piece| piece.events).sum::<f64>().max(LEAST_EVENTS);
-        let wanted = wanted.min(MOST_OF_ALL * events(WIDEST));
-        let (mut below, mut above) = (-WIDEST, WIDEST);
+        let wanted = wanted.min(MOST_OF_ALL * events(MOST_LOG_EVENTS));
+        let (mut below, mut above) = (-MOST_LOG_EVENTS, MOST_LOG_EVENTS);
         for _ in 0..HALVINGS {
             let middle = 0.5 * (below + above);
             if events(middle) < wanted { below = middle } else { above = middle }
         }
-        pass(&own, above.exp() / width, hazard_ratio, &mut free);
+        advance(&own, above.exp() / width, hazard_ratio, &mut free);
         hazard.log_hazard[interval] = above - width.ln();
         hazard.cumulative[interval] = cumulative;
         cumulative += above.exp();
@@ -58,7 +58,7 @@ pub fn calibrated(
 
 /// Takes patients through pieces of time under a baseline `level`: `free` holds the probabilities to be free of
 /// the event, at the start and then at the end. Returns the share of patients whose event is seen.
-fn pass(pieces: &[&Piece], level: f64, hazard_ratio: &[f64], free: &mut [f64]) -> f64 {
+fn advance(pieces: &[&Piece], level: f64, hazard_ratio: &[f64], free: &mut [f64]) -> f64 {
     let mut events = 0.0;
     for piece in pieces {
         let mut passed = 0.0;
