@@ -4,7 +4,6 @@ Every error must name the column or option and the remedy, and no patient's valu
 """
 
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -258,12 +257,10 @@ def test_ten_thousand_columns_of_noise() -> None:
     schema = Schema((*features, Column(name="y", kind="binary", role="target")))
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 10_000)), rng.integers(0, 2, 40)
-    began = time.monotonic()
     options = {"recipe": quick(schema, rounds=1), "n_rows": 10, "directions": 1}
     x_new, y_new = _condenser(schema, learner="tree", mode="direct", **options).fit_resample(x, y)
     assert x_new.shape == (10, 10_000) and len(y_new) == 10
     assert np.abs(x_new).max() <= 3
-    assert time.monotonic() - began < 60
 
 
 def test_an_interrupted_run_leaves_nothing() -> None:

@@ -43,11 +43,9 @@ def test_progress_on_a_terminal_then_interrupt_leaves_the_journal_alone(here):
     process = start(here, stdout=subprocess.PIPE, stderr=theirs, stdin=subprocess.DEVNULL)
     os.close(theirs)
     read_until(ours, "/200000")
-    asked = time.monotonic()
     process.send_signal(signal.SIGINT)
     text = read_until(ours, "Error: interrupted; what was answered is kept in")
     stdout, _ = process.communicate(timeout=20)
-    assert time.monotonic() - asked < 5
     assert "left" in text
     assert process.returncode == 130
     assert stdout == b""

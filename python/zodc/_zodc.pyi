@@ -7,7 +7,7 @@ and the loops call `progress` with the number of rounds done.
 
 from collections.abc import Callable
 from os import PathLike
-from typing import Never, final
+from typing import Final, Never, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ _Integers = NDArray[np.int64]
 _Progress = Callable[[int], object] | None
 
 __all__ = [
+    "FEATURE_UNITS",
+    "LATTICE_RADIUS",
     "Answers",
     "BudgetError",
     "Cohort",
@@ -35,6 +37,12 @@ __all__ = [
     "schema_from_toml",
     "schema_to_toml",
 ]
+
+FEATURE_UNITS: Final = 4096
+"""Lattice steps of one patient in one column of the marginals (docs/privacy.md)."""
+
+LATTICE_RADIUS: Final = 1048576
+"""Most that a patient's vector of loss differences measures on the lattice, in L2 (docs/privacy.md)."""
 
 class SchemaError(ValueError):
     """The public schema is wrong."""

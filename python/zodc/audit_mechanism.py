@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from zodc._zodc import Cohort
+from zodc._zodc import LATTICE_RADIUS, Cohort
 from zodc.audit_bounds import CONFIDENCE, Bound, Floats, two_sample_bound
 from zodc.oracle import consult
 from zodc.plan import Plan
@@ -21,8 +21,6 @@ __all__ = ["audit_rounds", "claimed_epsilon", "tiny_cohorts"]
 # The patient's vector before the clip, over the clip norm: a missing clip shows.
 _OUTSIDE = 1000.0
 _CLIP_NORM = 0.1
-# Lattice steps of an answer in one clip norm (docs/privacy.md).
-_RADIUS = 2**20
 
 
 def tiny_cohorts(schema: Schema, plan: Plan, n_rows: int) -> Callable[[], Cohort]:
@@ -61,7 +59,7 @@ def _round_statistics(schema: Schema, plan: Plan, weight: float, other: float, r
     """Log likelihood ratio of a run's answers, and how far they are from the public lattice."""
     rounds, directions, rate = plan.rounds, plan.directions, plan.sampling_rate
     signs = _signs(rounds, directions)
-    noise = plan.to_dict()["round_noise_scale"] / _RADIUS
+    noise = plan.to_dict()["round_noise_scale"] / LATTICE_RADIUS
     n_rows = 1 + (weight != 0.0)
     questions = [np.zeros((n_rows, directions)) for _ in range(rounds)]
     for question, sign in zip(questions, signs, strict=True):
@@ -72,7 +70,7 @@ def _round_statistics(schema: Schema, plan: Plan, weight: float, other: float, r
         cohort = make()
         answers = np.array([cohort.answer_differences(question, _CLIP_NORM) for question in questions])
         along = (answers * signs).sum(axis=1) / (_CLIP_NORM * np.sqrt(directions))
-        steps = answers * (_RADIUS / _CLIP_NORM)
+        steps = answers * (LATTICE_RADIUS / _CLIP_NORM)
         ratio = _log_likelihood(along, 1.0, noise, rate) - _log_likelihood(along, other, noise, rate)
         found[run] = ratio, np.abs(steps - np.round(steps)).max()
     return found

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from zodc import folder
-from zodc._zodc import DataError
+from zodc._zodc import FEATURE_UNITS, DataError
 from zodc.oracle import Oracle, consult
 from zodc.plan import make_plan
 from zodc.recipe import Recipe
@@ -28,8 +28,6 @@ __all__ = ["Verification", "verify"]
 _TOLERANCE = 1e-6
 # Figures of dp-accounting, which differ between its versions.
 _FIGURES_TOLERANCE = 1e-3
-# Lattice steps of one patient in one column of the marginals (docs/privacy.md).
-_FEATURE_UNITS = 2**12
 # What a release may say as it likes: `verify` checks the hashes itself.
 _FREE = ("created", "versions", "dp_accounting", "sha256")
 _VERIFIED = (
@@ -227,7 +225,7 @@ def _content_faults(path: Path, manifest: dict[str, Any], recomputed: Oracle) ->
     if list(_differences(manifest["dp_accounting"], figures, "", _FIGURES_TOLERANCE)):
         faults.append("its figures of dp-accounting are not those recomputed")
     marginals = json.loads(release.marginals)
-    noise = manifest["plan"]["marginals"][-1]["noise_scale"] / _FEATURE_UNITS / marginals["count"]
+    noise = manifest["plan"]["marginals"][-1]["noise_scale"] / FEATURE_UNITS / marginals["count"]
     if not math.isclose(marginals["share_sd"], min(noise, 0.5), rel_tol=_TOLERANCE):
         faults.append("file 'marginals.json': its noise is not that of the plan")
     return faults

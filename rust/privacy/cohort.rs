@@ -43,6 +43,8 @@ pub struct PrivateCohort {
     pub(super) rounds_asked: u64,
     /// Where answers are kept before they are used, if the run has one.
     pub(super) journal: Option<Journal>,
+    /// Process that took the rows in: a fork copies the meter, which one charge pays for once.
+    process: u32,
 }
 
 impl PrivateCohort {
@@ -91,6 +93,7 @@ impl PrivateCohort {
             marginals_asked: 0,
             rounds_asked: 0,
             journal: None,
+            process: std::process::id(),
         })
     }
 
@@ -108,6 +111,17 @@ impl PrivateCohort {
     pub fn end(&mut self) {
         (self.marginals_asked, self.rounds_asked) = (self.plan.marginals.len(), self.plan.rounds);
         self.journal = None;
+    }
+
+    /// Refuses in the child of a fork, which would answer what the parent answers, too.
+    pub(super) fn check_process(&self) -> Result<()> {
+        if self.process == std::process::id() {
+            return Ok(());
+        }
+        Err(Error::Budget {
+            problem: "this process was forked from the one that the plan was charged in".into(),
+            remedy: "let that one end the run, or start one of its own after the fork".into(),
+        })
     }
 
     pub(super) fn n_units(&self) -> usize {

@@ -8,7 +8,7 @@ use crate::marginals::estimate::Counted;
 use crate::marginals::{Partition, Partitions};
 
 /// Lattice units that a patient adds to one feature's histogram.
-pub(super) const FEATURE_UNITS: i64 = 1 << 12;
+pub const FEATURE_UNITS: i64 = 1 << 12;
 
 /// Weight of the outcome's histogram against the `n_features` feature histograms: a fifth of the
 /// squared sensitivity, since prevalence and event rate matter more than any one column.

@@ -310,7 +310,8 @@ impl PrivateCohort {
     }
 
     /// The one way out: noisy sums of the question just spent, from the journal if it is on record there,
-    /// else computed now and put on disk before they are returned. A lost answer is zero.
+    /// else computed now and put on disk before they are returned. A lost answer is zero. A forked copy of the
+    /// cohort answers nothing.
     pub(super) fn disclose(
         &mut self,
         kind: Kind,
@@ -318,6 +319,7 @@ impl PrivateCohort {
         noise_scale: u64,
         sums: impl FnOnce(&mut Self) -> Result<Vec<i64>>,
     ) -> Result<Vec<i64>> {
+        self.check_process()?;
         let question = self.n_asked() - 1;
         if let Some(journal) = &mut self.journal {
             if let Some(recorded) = journal.recorded(question, kind, n_sums)? {

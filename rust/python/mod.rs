@@ -190,6 +190,10 @@ mod _zodc {
     #[pymodule_export]
     use super::search::Search;
     #[pymodule_export]
+    const LATTICE_RADIUS: i64 = crate::privacy::mechanism::RADIUS;
+    #[pymodule_export]
+    const FEATURE_UNITS: i64 = crate::privacy::histogram::FEATURE_UNITS;
+    #[pymodule_export]
     use super::{
         BudgetError, DataError, JournalError, SchemaError, check_schema, epsilon, make_plan,
         schema_from_toml, schema_to_toml,
