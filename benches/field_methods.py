@@ -20,7 +20,7 @@ from sklearn.cluster import KMeans
 from zodc import Condenser, Release, Schema, WeightedRows, frames, weighted_rows
 from zodc._zodc import Decoder
 from zodc.encoded import encode_flagged
-from zodc.evaluate import Rows, encode_rows, release_rows
+from zodc.evaluate import EncodedRows, encode_rows, release_rows
 from zodc.learners import Tree
 from zodc.tables import columns_of
 from zodc.weighted import WEIGHT
@@ -131,16 +131,16 @@ class Unit:
         return condenser.fit(self.train).release_.decoder
 
     @cached_property
-    def real(self) -> Rows:
+    def real(self) -> EncodedRows:
         """Encoded training rows."""
         return encode_rows(self.train, self.schema, self.decoder)
 
     @cached_property
-    def held_out(self) -> Rows:
+    def held_out(self) -> EncodedRows:
         """Encoded test rows."""
         return encode_rows(self.test, self.schema, self.decoder)
 
-    def score(self, rows: Rows) -> Scores:
+    def score(self, rows: EncodedRows) -> Scores:
         """Train on rows of `decoder`, test on the held-out ones."""
         return score(rows, self.held_out, self.seed)
 
@@ -192,7 +192,7 @@ def real_rows(unit: Unit, n_rows: int) -> Scores:
     return {key: float(np.nanmean([draw[key] for draw in draws])) for key in draws[0]}
 
 
-def centroids(unit: Unit, n_rows: int) -> tuple[Rows, Cost]:
+def centroids(unit: Unit, n_rows: int) -> tuple[EncodedRows, Cost]:
     """Cluster centres of each class, at the real prevalence (not private)."""
     real = unit.real
     counts = np.bincount(real.codes, minlength=real.n_classes)
@@ -206,7 +206,9 @@ def centroids(unit: Unit, n_rows: int) -> tuple[Rows, Cost]:
     )
     with measured() as cost:
         x, codes = sampler.fit_resample(real.x.to_numpy(), real.codes)
-    rows = Rows(x=pd.DataFrame(x, columns=real.x.columns), codes=codes, time=None, n_classes=real.n_classes)
+    rows = EncodedRows(
+        x=pd.DataFrame(x, columns=real.x.columns), codes=codes, time=None, n_classes=real.n_classes
+    )
     return rows, cost[0]
 
 

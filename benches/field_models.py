@@ -15,7 +15,7 @@ from sksurv.ensemble import RandomSurvivalForest
 from sksurv.tree import SurvivalTree
 from xgboost import XGBClassifier
 from zodc import metrics
-from zodc.evaluate import Rows
+from zodc.evaluate import EncodedRows
 from zodc.metrics import Floats
 from zodc.tables import survival_records
 
@@ -47,12 +47,12 @@ def judges(task: str, seed: int) -> dict[str, Any]:
     }
 
 
-def score(train: Rows, test: Rows, seed: int, weight: Floats | None = None) -> Scores:
+def score(train: EncodedRows, test: EncodedRows, seed: int, weight: Floats | None = None) -> Scores:
     """Train each learner on rows, and score its predictions of others.
 
     Parameters
     ----------
-    train, test : Rows
+    train, test : EncodedRows
         Encoded by the same decoder.
     seed : int
         Of forests and trees.
@@ -96,7 +96,7 @@ def calibration_slope(codes: Any, p: Floats) -> float:
     return float(fitted.coef_[0, 0])
 
 
-def _probabilities(model: Any, train: Rows, test: Rows, weight: Floats | None) -> Floats:
+def _probabilities(model: Any, train: EncodedRows, test: EncodedRows, weight: Floats | None) -> Floats:
     p = np.zeros((len(test.x), test.n_classes))
     classes = np.unique(train.codes)
     if len(classes) < 2:
@@ -108,7 +108,7 @@ def _probabilities(model: Any, train: Rows, test: Rows, weight: Floats | None) -
     return p
 
 
-def _survival(model: Any, train: Rows, test: Rows, times: Floats) -> tuple[Floats, Floats]:
+def _survival(model: Any, train: EncodedRows, test: EncodedRows, times: Floats) -> tuple[Floats, Floats]:
     """Risk of each row, and its probability to be free of the event after each time."""
     fit = _cox if isinstance(model, CoxPHFitter) else _survival_trees
     try:
@@ -119,7 +119,7 @@ def _survival(model: Any, train: Rows, test: Rows, times: Floats) -> tuple[Float
         return np.zeros(len(test.x)), np.tile(free, (len(test.x), 1))
 
 
-def _cox(model: Any, train: Rows, test: Rows, times: Floats) -> tuple[Floats, Floats]:
+def _cox(model: Any, train: EncodedRows, test: EncodedRows, times: Floats) -> tuple[Floats, Floats]:
     assert train.time is not None
     # A column that the rows hold constant carries nothing and makes the fit singular.
     varied = train.x.columns[train.x.nunique() > 1]
@@ -130,7 +130,9 @@ def _cox(model: Any, train: Rows, test: Rows, times: Floats) -> tuple[Floats, Fl
     return np.asarray(model.predict_log_partial_hazard(x)), np.asarray(free)
 
 
-def _survival_trees(model: Any, train: Rows, test: Rows, times: Floats) -> tuple[Floats, Floats]:
+def _survival_trees(
+    model: Any, train: EncodedRows, test: EncodedRows, times: Floats
+) -> tuple[Floats, Floats]:
     assert train.time is not None
     # Curves have a step at each distinct time: rows with thousands of them would take minutes.
     width = times[-1] / TIME_STEPS

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from lifelines import CoxPHFitter
 from zodc import Condenser
-from zodc.evaluate import Rows, default_models, encode_rows, release_rows, score_models
+from zodc.evaluate import EncodedRows, default_models, encode_rows, release_rows, score_models
 from zodc.learners import Tree
 
 DELTA = 1e-5
@@ -39,13 +39,15 @@ SURVIVAL = {
 }
 
 
-def score(models: dict[str, Any], train: Rows, test: Rows) -> dict[str, float]:
+def score(models: dict[str, Any], train: EncodedRows, test: EncodedRows) -> dict[str, float]:
     """AUROC or C-index of each model."""
     found = score_models(models, train, test, np.zeros((0, len(test.x))))
     return {s.model: s.estimate.value for s in found if s.metric in ("AUROC", "C-index")}
 
 
-def real_rows(models: dict[str, Any], train: Rows, test: Rows, n_rows: int, seed: int) -> dict[str, float]:
+def real_rows(
+    models: dict[str, Any], train: EncodedRows, test: EncodedRows, n_rows: int, seed: int
+) -> dict[str, float]:
     """Mean score of models trained on random real rows (not private)."""
     rng = np.random.default_rng(seed)
     n = len(train.x)

@@ -17,7 +17,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import train_test_split
 
 from zodc.condenser import Condenser
-from zodc.evaluate import Rows, default_models, encode_rows, release_rows, score_models
+from zodc.evaluate import EncodedRows, default_models, encode_rows, release_rows, score_models
 from zodc.phases import Progress
 from zodc.release import Release
 from zodc.schema import Schema
@@ -122,7 +122,7 @@ def gbsg2() -> DemoCohort:
     return DemoCohort(schema=_schema("gbsg2"), frame=load_gbsg2())
 
 
-def _mean_scores(models: Mapping[str, Any], train: Rows, test: Rows) -> Scores:
+def _mean_scores(models: Mapping[str, Any], train: EncodedRows, test: EncodedRows) -> Scores:
     scores = score_models(models, train, test, np.zeros((0, len(test.x))))
     return {s.model: s.estimate.value for s in scores if s.metric in ("AUROC", "C-index")}
 
@@ -139,7 +139,7 @@ def _score_release(release: Release, test: pd.DataFrame, models: Mapping[str, An
     return scores
 
 
-def _score_random_rows(train: Rows, test: Rows, models: Mapping[str, Any]) -> Scores:
+def _score_random_rows(train: EncodedRows, test: EncodedRows, models: Mapping[str, Any]) -> Scores:
     rng = np.random.default_rng(SPLIT)
     draws = [rng.choice(len(train.x), N_ROWS, replace=False) for _ in range(DRAWS)]
     found = [_mean_scores(models, train.take(rows), test) for rows in draws]

@@ -15,13 +15,13 @@ from zodc.metrics import Bools, Floats
 from zodc.release import Release
 from zodc.schema import Schema
 
-__all__ = ["Codes", "Rows", "encode_flagged", "encode_rows", "encode_with_cells", "release_rows"]
+__all__ = ["Codes", "EncodedRows", "encode_flagged", "encode_rows", "encode_with_cells", "release_rows"]
 
 Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class EncodedRows:
     """Rows as models see them.
 
     Attributes
@@ -46,10 +46,10 @@ class Rows:
         """Whether the event was seen, for survival."""
         return np.asarray(self.codes == 1)
 
-    def take(self, rows: Codes) -> Rows:
+    def take(self, rows: Codes) -> EncodedRows:
         """Select rows by position."""
         time = None if self.time is None else self.time[rows]
-        return Rows(x=self.x.iloc[rows], codes=self.codes[rows], time=time, n_classes=self.n_classes)
+        return EncodedRows(x=self.x.iloc[rows], codes=self.codes[rows], time=time, n_classes=self.n_classes)
 
 
 def _encoded_names(schema: Schema) -> list[str]:
@@ -69,7 +69,7 @@ def _without_units(schema: Schema) -> Schema:
     return Schema(tuple(columns), schema.name)
 
 
-def encode_rows(frame: Any, schema: Schema, decoder: Decoder) -> Rows:
+def encode_rows(frame: Any, schema: Schema, decoder: Decoder) -> EncodedRows:
     """Encode a frame that holds features and outcome; rows without an outcome are left out.
 
     Parameters
@@ -83,12 +83,12 @@ def encode_rows(frame: Any, schema: Schema, decoder: Decoder) -> Rows:
 
     Returns
     -------
-    Rows
+    EncodedRows
     """
     return encode_with_cells(frame, schema, decoder)[0]
 
 
-def encode_with_cells(frame: Any, schema: Schema, decoder: Decoder) -> tuple[Rows, Floats]:
+def encode_with_cells(frame: Any, schema: Schema, decoder: Decoder) -> tuple[EncodedRows, Floats]:
     """Encode rows with a known outcome; return their cells, too, as a release's table has them."""
     encoded = frames.encode(frame, None, _without_units(schema))
     x = pd.DataFrame(decoder.encode(encoded.cells), columns=_encoded_names(schema))
@@ -100,7 +100,7 @@ def encode_with_cells(frame: Any, schema: Schema, decoder: Decoder) -> tuple[Row
     known = codes >= 0
     if time is not None:
         known &= ~np.isnan(time)
-    found = Rows(x=x, codes=np.where(known, codes, 0).astype(np.int64), time=time, n_classes=n_classes)
+    found = EncodedRows(x=x, codes=np.where(known, codes, 0).astype(np.int64), time=time, n_classes=n_classes)
     kept = np.flatnonzero(known)
     has_names = np.array([bool(column.categories) for column in schema.features], dtype=np.bool_)
     is_known = ~np.isnan(encoded.cells) & ~(has_names & (encoded.cells < 0))
@@ -108,12 +108,12 @@ def encode_with_cells(frame: Any, schema: Schema, decoder: Decoder) -> tuple[Row
     return found.take(kept), cells[kept]
 
 
-def release_rows(release: Release, decoder: Decoder) -> Rows:
+def release_rows(release: Release, decoder: Decoder) -> EncodedRows:
     """Encode the released rows, with cells missing where their flags say so."""
     return encode_flagged(release.frame("pandas"), release.schema, decoder)
 
 
-def encode_flagged(frame: pd.DataFrame, schema: Schema, decoder: Decoder) -> Rows:
+def encode_flagged(frame: pd.DataFrame, schema: Schema, decoder: Decoder) -> EncodedRows:
     """Encode a table with flags, as releases have it: cells are missing where their flags say so."""
     for column in schema.features:
         if column.flag_name is not None:

@@ -26,7 +26,7 @@ from sklearn.tree import DecisionTreeClassifier
 from zodc import metrics
 from zodc._zodc import DataError
 from zodc.curves import Judged
-from zodc.encoded import Rows, encode_rows, encode_with_cells, release_rows
+from zodc.encoded import EncodedRows, encode_rows, encode_with_cells, release_rows
 from zodc.evaluation_plots import EvaluationPlots
 from zodc.metrics import Bools, Estimate, Floats
 from zodc.models import fit_lifelines, fit_sksurv
@@ -38,8 +38,8 @@ from zodc.summary import groups_of
 __all__ = [
     "FULL",
     "RELEASED",
+    "EncodedRows",
     "Evaluation",
-    "Rows",
     "Score",
     "check_by",
     "default_models",
@@ -147,7 +147,7 @@ def _check_models(models: Mapping[str, Any], task: str) -> None:
             raise TypeError(f"The 'models' option must hold {task} models with {needed}. Got {name!r}.")
 
 
-def _check_holdout(holdout: Rows, schema: Schema) -> None:
+def _check_holdout(holdout: EncodedRows, schema: Schema) -> None:
     column = schema.target if schema.event is None else schema.event
     assert column is not None
     if schema.time is not None and not holdout.event.any():
@@ -159,7 +159,7 @@ def _check_holdout(holdout: Rows, schema: Schema) -> None:
     raise DataError(f"data, column '{column.name}': {problem}; {remedy}")
 
 
-def _probabilities(model: Any, train: Rows, test: Rows) -> Floats:
+def _probabilities(model: Any, train: EncodedRows, test: EncodedRows) -> Floats:
     p = np.zeros((len(test.x), test.n_classes))
     classes = np.unique(train.codes)
     if len(classes) < 2:
@@ -170,7 +170,7 @@ def _probabilities(model: Any, train: Rows, test: Rows) -> Floats:
     return p
 
 
-def _survival(model: Any, train: Rows, test: Rows, times: Floats) -> Floats:
+def _survival(model: Any, train: EncodedRows, test: EncodedRows, times: Floats) -> Floats:
     """Probability to be free of the event after each time, of shape (n_rows, n_times)."""
     # A column that the synthetic rows hold constant carries nothing and makes a fit singular.
     varied = train.x.columns[train.x.nunique() > 1]
@@ -182,7 +182,7 @@ def _survival(model: Any, train: Rows, test: Rows, times: Floats) -> Floats:
     return fit_sksurv(clone(model), x, outcome, times)(x_test)
 
 
-def _predict(model: Any, train: Rows, test: Rows, times: Floats) -> Floats:
+def _predict(model: Any, train: EncodedRows, test: EncodedRows, times: Floats) -> Floats:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fits of a few hundred rows are noted as unsteady
         if test.time is None:
@@ -190,11 +190,11 @@ def _predict(model: Any, train: Rows, test: Rows, times: Floats) -> Floats:
         return _survival(model, train, test, times)
 
 
-def _times(test: Rows) -> Floats:
+def _times(test: EncodedRows) -> Floats:
     return np.zeros(0) if test.time is None else metrics.brier_times(test.time, test.event)
 
 
-def _metrics(predicted: Floats, test: Rows, times: Floats) -> dict[str, Metric]:
+def _metrics(predicted: Floats, test: EncodedRows, times: Floats) -> dict[str, Metric]:
     if test.time is None:
         return {
             "AUROC": lambda w: metrics.auroc(test.codes, predicted, w),
@@ -209,14 +209,16 @@ def _metrics(predicted: Floats, test: Rows, times: Floats) -> dict[str, Metric]:
     }
 
 
-def score_models(models: Mapping[str, Any], train: Rows, test: Rows, counts: Floats) -> tuple[Score, ...]:
+def score_models(
+    models: Mapping[str, Any], train: EncodedRows, test: EncodedRows, counts: Floats
+) -> tuple[Score, ...]:
     """Fit models on one set of rows and score them on another.
 
     Parameters
     ----------
     models : mapping of str to model
         As for `evaluate`.
-    train, test : Rows
+    train, test : EncodedRows
         Encoded by the same decoder.
     counts : ndarray of shape (n_bootstrap, n_test)
         Replicates, from `metrics.bootstrap_counts`.
@@ -234,7 +236,7 @@ def score_models(models: Mapping[str, Any], train: Rows, test: Rows, counts: Flo
 
 
 def _scores(
-    rows: str, model: str, predicted: Floats, test: Rows, times: Floats, counts: Floats
+    rows: str, model: str, predicted: Floats, test: EncodedRows, times: Floats, counts: Floats
 ) -> Iterator[Score]:
     for metric, score in _metrics(predicted, test, times).items():
         yield Score(rows=rows, model=model, metric=metric, estimate=metrics.estimate(score, counts))

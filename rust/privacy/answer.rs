@@ -1,7 +1,7 @@
 //! Second exit: the noisy answer to a round of candidate models.
 
 use super::cohort::{Outcome, PrivateCohort};
-use super::journal::Kind;
+use super::journal::Query;
 use super::mechanism::{RADIUS, add, clip_to_lattice};
 use super::scoring::{BLOCK, BlockOutcome, Candidate, ScoringPack};
 use crate::error::{Error, Result};
@@ -110,7 +110,7 @@ impl PrivateCohort {
         sums: impl FnOnce(&mut Self) -> Result<Vec<i64>>,
     ) -> Result<Vec<f64>> {
         let (n_sums, scale) = (self.plan.directions as usize, self.plan.round_noise_scale);
-        let sums = self.disclose(Kind::Round, n_sums, scale, sums)?;
+        let sums = self.disclose(Query::Round, n_sums, scale, sums)?;
         let step = clip_norm / RADIUS as f64;
         Ok(sums.iter().map(|&s| s as f64 * step).collect())
     }

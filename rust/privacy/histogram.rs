@@ -2,7 +2,7 @@
 
 use super::cohort::{Outcome, PrivateCohort};
 use super::event::Neighbours;
-use super::journal::Kind;
+use super::journal::Query;
 use crate::error::{Error, Result};
 use crate::marginals::estimate::Counted;
 use crate::marginals::{Partition, Partitions};
@@ -53,7 +53,7 @@ impl PrivateCohort {
         let outcome_units = outcome_units(self.n_columns);
         let outcome_size = partitions.outcome.as_ref().map_or(0, |p| outcome_bin(&self.outcome, p).0);
         let bins: usize = partitions.features.iter().flatten().map(|p| p.n_bins() + 1).sum();
-        let sums = self.disclose(Kind::Marginals, bins + outcome_size, stage.noise_scale, |this| {
+        let sums = self.disclose(Query::Marginals, bins + outcome_size, stage.noise_scale, |this| {
             Ok(this.sums(partitions, outcome_units))
         })?;
         let mut rest = sums.as_slice();

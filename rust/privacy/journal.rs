@@ -25,12 +25,12 @@ const RESUME: &str = "free space or mend the folder, then resume: what is on rec
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Query {
     Marginals,
     Round,
 }
 
-impl Kind {
+impl Query {
     const ALL: [Self; 2] = [Self::Marginals, Self::Round];
 
     fn word(self) -> &'static str {
@@ -56,7 +56,7 @@ pub struct Journal {
     name: String,
     header: String,
     is_private: bool,
-    questions: Vec<(Kind, State)>,
+    questions: Vec<(Query, State)>,
     crc: u32,
     /// Where the last whole record ends.
     end: u64,
@@ -131,23 +131,23 @@ impl Journal {
     }
 
     /// What is on record of a question: `Some(None)` when its answer was lost.
-    fn recorded(&self, question: usize, kind: Kind, n_sums: usize) -> Result<Option<Option<Vec<i64>>>> {
+    fn recorded(&self, question: usize, query: Query, n_sums: usize) -> Result<Option<Option<Vec<i64>>>> {
         let Some((known, state)) = self.questions.get(question) else { return Ok(None) };
         match state {
-            _ if *known != kind => Err(self.damaged()),
+            _ if *known != query => Err(self.damaged()),
             State::Answered(sums) if sums.len() == n_sums => Ok(Some(Some(sums.clone()))),
-            State::Lost if kind == Kind::Round => Ok(Some(None)),
+            State::Lost if query == Query::Round => Ok(Some(None)),
             State::Lost => Err(self.lost_marginals()),
             _ => Err(self.damaged()),
         }
     }
 
     /// Puts on disk that a question will be asked, and keeps room for its answer.
-    fn intend(&mut self, kind: Kind, n_sums: usize) -> Result<()> {
+    fn intend(&mut self, query: Query, n_sums: usize) -> Result<()> {
         let question = self.questions.len();
         let room = line(0, &answer(question, &vec![0; n_sums])).0.len();
-        self.append(&intent(question, kind), room)?;
-        self.questions.push((kind, State::Open));
+        self.append(&intent(question, query), room)?;
+        self.questions.push((query, State::Open));
         Ok(())
     }
 
@@ -229,8 +229,8 @@ impl Journal {
         let place: usize = place.parse().ok()?;
         match word {
             "intent" if !self.is_open() && place == self.questions.len() => {
-                let kind = Kind::ALL.into_iter().find(|kind| kind.word() == rest)?;
-                self.questions.push((kind, State::Open));
+                let query = Query::ALL.into_iter().find(|query| query.word() == rest)?;
+                self.questions.push((query, State::Open));
             }
             "answer" if self.is_open() && place + 1 == self.questions.len() => {
                 let sums = rest.as_bytes().chunks(WIDTH).map(|digits| {
@@ -248,8 +248,8 @@ impl Journal {
     /// Whether this is what can be left of writing the next intent over its blanks: what was not written
     /// yet may be missing, blank or zero. Anything else might be damage that hides a question asked.
     fn is_torn_intent(&self, rest: &[u8]) -> bool {
-        Kind::ALL.into_iter().any(|kind| {
-            let expected = line(self.crc, &intent(self.questions.len(), kind)).0.into_bytes();
+        Query::ALL.into_iter().any(|query| {
+            let expected = line(self.crc, &intent(self.questions.len(), query)).0.into_bytes();
             let written = expected.into_iter().chain(std::iter::repeat(b' '));
             rest.iter().zip(written).all(|(&found, byte)| [byte, b' ', 0].contains(&found))
         })
@@ -293,7 +293,7 @@ impl PrivateCohort {
             let remedy = "resume with noise from the same source";
             return Err(journal.fault("its noise is not from the same source", remedy));
         }
-        if journal.questions.contains(&(Kind::Marginals, State::Lost)) {
+        if journal.questions.contains(&(Query::Marginals, State::Lost)) {
             return Err(journal.lost_marginals());
         }
         self.journal = Some(journal);
@@ -314,7 +314,7 @@ impl PrivateCohort {
     /// cohort answers nothing.
     pub(super) fn disclose(
         &mut self,
-        kind: Kind,
+        query: Query,
         n_sums: usize,
         noise_scale: u64,
         sums: impl FnOnce(&mut Self) -> Result<Vec<i64>>,
@@ -322,10 +322,10 @@ impl PrivateCohort {
         self.check_process()?;
         let question = self.n_asked() - 1;
         if let Some(journal) = &mut self.journal {
-            if let Some(recorded) = journal.recorded(question, kind, n_sums)? {
+            if let Some(recorded) = journal.recorded(question, query, n_sums)? {
                 return Ok(recorded.unwrap_or_else(|| vec![0; n_sums]));
             }
-            journal.intend(kind, n_sums)?;
+            journal.intend(query, n_sums)?;
         }
         let mut sums = sums(self)?;
         add_noise(&mut sums, noise_scale, &mut self.source)?;
@@ -336,8 +336,8 @@ impl PrivateCohort {
     }
 }
 
-fn intent(question: usize, kind: Kind) -> String {
-    format!("intent {question} {}", kind.word())
+fn intent(question: usize, query: Query) -> String {
+    format!("intent {question} {}", query.word())
 }
 
 fn answer(question: usize, sums: &[i64]) -> String {
