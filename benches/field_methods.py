@@ -222,7 +222,7 @@ class Private:
 
 def private_run(unit: Unit, epsilon: float, place: Path) -> Private:
     """Condense with the default recipe; the release is kept at `place`, so that no run is made twice."""
-    costs = place.with_suffix(".json")
+    costs = place.with_name(f"{place.name}.json")
     if costs.exists():
         return Private(Release.load(place), Cost(**json.loads(costs.read_text())))
     condenser = Condenser(unit.schema, epsilon=epsilon, delta=DELTA, random_state=unit.seed)
