@@ -77,9 +77,11 @@ def _in_a_child(work: Callable[[], bytes]) -> bytes:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        signal.alarm(60)  # ends a child that waits for ever
-        os.write(writer, work())
-        os._exit(0)
+        try:  # whatever happens, the child must not go on with the other tests
+            signal.alarm(60)  # ends a child that waits for ever
+            os.write(writer, work())
+        finally:
+            os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         found = pipe.read()
