@@ -124,8 +124,8 @@ def test_check_22_the_wheel_has_no_way_to_a_sum_without_noise() -> None:
     public = {name for name in dir(_zodc) if not name.startswith("__")}
     assert public == {
         "Answers", "BudgetError", "Cohort", "DataError", "Decoder", "FEATURE_UNITS", "FittedModels",
-        "Journal", "JournalError", "LATTICE_RADIUS", "Population", "Rows", "SchemaError", "Search", "check_schema",
-        "epsilon", "make_plan", "schema_from_toml", "schema_to_toml",
+        "Journal", "JournalError", "LATTICE_RADIUS", "Population", "Rows", "SchemaError", "Search",
+        "check_schema", "epsilon", "make_plan", "schema_from_toml", "schema_to_toml",
     }  # fmt: skip
     methods = {name for name in dir(_zodc.Cohort) if not name.startswith("_")}
     assert methods == {
